@@ -1,0 +1,131 @@
+# Everything a user needs; `make help` lists it. Each target is safe to repeat.
+#   PROJECT=name   which project (a folder or file under src/, or a folder under projects/)
+#   ARGS="..."     passed on to the command, such as ARGS="--lr 0.5 --scaling.num-workers 1"
+
+PROJECT ?= digits
+ARGS ?=
+PYTHON ?= python3
+PORT ?= 5000
+DASHBOARD_PORT ?= 8265
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BESSEMER := $(BIN)/bessemer
+# A local head and everything that talks to it must agree. Ray turns tokens on for a new cluster and
+# off for a client when this is not set; the head listens on 127.0.0.1 only.
+export RAY_AUTH_MODE ?= disabled
+export RAY_USAGE_STATS_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
+	validate-data train train-all tune convert evaluate config doctor mlflow head head-stop \
+	build deploy clean lock ci
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@echo
+	@echo 'PROJECT=$(PROJECT) chooses a project, ARGS="--lr 0.5" passes settings through.'
+
+install: $(STAMP) ## Make .venv from requirements.lock (the other targets do it when needed)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11; set PYTHON=python3.11" >&2; exit 2; }
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
+	@touch $@
+
+test: $(STAMP) ## Run the unit tests
+	@$(BIN)/pytest tests --ignore tests/integration $(ARGS)
+
+integration-test: $(STAMP) ## Run the tests that need a real Ray, MLflow, kills (minutes)
+	@$(BIN)/pytest tests/integration $(ARGS)
+
+lint: $(STAMP) ## Check formatting, style and the walls between the rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+typecheck: $(STAMP) ## Check types
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+download-data: $(STAMP) ## Download what a project needs
+	@$(BESSEMER) data download --project $(PROJECT) $(ARGS)
+
+preprocess-data: $(STAMP) ## Preprocess what a project needs
+	@$(BESSEMER) data preprocess --project $(PROJECT) $(ARGS)
+
+validate-data: $(STAMP) ## Check the data that a project trains on
+	@$(BESSEMER) data validate --project $(PROJECT) $(ARGS)
+
+train: $(STAMP) ## Train a project (converts it first if its research code is new or changed)
+	@$(BESSEMER) train --project $(PROJECT) $(ARGS)
+
+train-all: $(STAMP) ## Download, preprocess, validate, train, evaluate
+	@$(BESSEMER) data download --project $(PROJECT)
+	@$(BESSEMER) data preprocess --project $(PROJECT)
+	@$(BESSEMER) data validate --project $(PROJECT)
+	@$(BESSEMER) train --project $(PROJECT) $(ARGS)
+	@$(BESSEMER) evaluate --project $(PROJECT)
+
+tune: $(STAMP) ## Search for better settings, as [tuning] in settings.toml says
+	@$(BESSEMER) tune --project $(PROJECT) $(ARGS)
+
+convert: $(STAMP) ## Write projects/PROJECT from src/PROJECT
+	@$(BESSEMER) convert $(PROJECT) $(ARGS)
+
+evaluate: $(STAMP) ## Judge the newest run's best checkpoint again
+	@$(BESSEMER) evaluate --project $(PROJECT) $(ARGS)
+
+config: $(STAMP) ## Show every setting, its value and where it came from
+	@$(BESSEMER) config --project $(PROJECT) $(ARGS)
+
+doctor: $(STAMP) ## Check that training would work on this machine
+	@$(BESSEMER) doctor --project $(PROJECT) $(ARGS)
+
+mlflow: $(STAMP) ## Open the MLflow page on the local store (PORT=5000), until Ctrl-C
+	@$(BESSEMER) mlflow --port $(PORT)
+
+head: $(STAMP) ## Start a Ray head on this machine, with its dashboard (DASHBOARD_PORT=8265)
+	@if $(BIN)/ray status >/dev/null 2>&1; then \
+		echo "a Ray head runs on this machine already"; \
+	else \
+		PATH="$(CURDIR)/$(BIN):$$PATH" BESSEMER_CHECKPOINT__STORAGE_PATH="$(CURDIR)/runs" \
+			$(BIN)/ray start --head \
+			--node-ip-address 127.0.0.1 --dashboard-host 127.0.0.1 \
+			--dashboard-port $(DASHBOARD_PORT) --disable-usage-stats >/dev/null && \
+		echo "Ray head at 127.0.0.1:6379, dashboard at http://127.0.0.1:$(DASHBOARD_PORT)"; \
+	fi
+
+head-stop: $(STAMP) ## Stop the Ray head of this machine
+	@$(BIN)/ray stop --grace-period 20 >/dev/null && echo "stopped"
+
+build: ## Build the Docker image bessemer:latest
+	@docker info >/dev/null 2>&1 || { echo "error: make build needs a running Docker engine" >&2; exit 2; }
+	docker build -f docker/Dockerfile -t bessemer:latest .
+
+deploy: ## Start the Ray cluster and MLflow of docker/compose.yaml on this machine
+	@docker info >/dev/null 2>&1 || { echo "error: make deploy needs a running Docker engine" >&2; exit 2; }
+	docker compose -f docker/compose.yaml up --detach --wait
+
+clean: ## Remove .venv, caches and converted projects; runs are kept
+	rm -rf $(VENV) projects build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: $(STAMP) ## Pin every version again, as the registry has them now
+	$(BIN)/pip-compile --quiet --strip-extras --extra convert --extra dev --allow-unsafe \
+		--no-header --annotation-style line --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --upgrade --output-file $@.new pyproject.toml
+	@# One lock for both builds of torch: no local label, and no packages that only CUDA brings.
+	sed -E -e 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' -e '/^(nvidia|cuda|triton)[a-z0-9-]*==/d' \
+		$@.new > requirements.lock && rm $@.new
+
+ci: lint typecheck test integration-test ## What CI runs

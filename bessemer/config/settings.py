@@ -1,0 +1,175 @@
+"""Every value a run depends on, as frozen pydantic-settings models.
+
+A project subclasses `Settings` and adds the research code's own hyperparameters at top level; the
+sections below belong to Bessemer. This module only declares: `config.loading` reads the values from
+the command line, the environment and `settings.toml`, and says where each came from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "BESSEMER_"
+ENV_DELIMITER = "__"
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scaling(Section):
+    """How many workers train, with what, and how often they may die."""
+
+    num_workers: int = Field(1, ge=1, description="Workers that train together, one process each (count).")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="What a worker computes on; auto takes a GPU each where the cluster has enough.",
+    )
+    cpus_per_worker: float = Field(
+        1.0, gt=0, description="Logical CPUs that Ray reserves for a worker (count)."
+    )
+    gpus_per_worker: float = Field(
+        1.0, gt=0, description="GPUs that Ray reserves for a worker that computes on one (count)."
+    )
+    loss_reduction: Literal["mean", "sum"] = Field(
+        "mean",
+        description="Whether the training loss is the mean or the sum over its batch; "
+        "it decides how gradients of workers are added.",
+    )
+    max_failures: int = Field(3, ge=0, description="Failures of workers after which a run gives up (count).")
+
+
+class Data(Section):
+    """Where batches are made and in which order samples come."""
+
+    source: Literal["ray", "inline"] = Field(
+        "ray",
+        description="ray: Ray Data fetches samples in tasks of the cluster; "
+        "inline: the training process fetches them itself, for tiny data. Same batches either way.",
+    )
+    order: Literal["canonical", "research"] = Field(
+        "canonical",
+        description="canonical: the order is a function of seed and epoch at any number of workers; "
+        "research: torch's own DataLoader in the training process, one worker only.",
+    )
+    seed: int = Field(0, ge=0, description="Seeds every random generator before the project's own code runs.")
+    block_steps: int = Field(32, ge=1, description="Steps that one Ray Data task prepares at a time (count).")
+    tasks_per_worker: int = Field(
+        1, ge=1, description="Ray Data tasks that fetch for one worker at a time (count)."
+    )
+    prefetch_blocks: int = Field(
+        2, ge=1, description="Blocks of batches held ready in a worker's memory (count)."
+    )
+
+
+class Checkpoint(Section):
+    """When a run saves what it needs to go on, and where."""
+
+    storage_path: str = Field(
+        "runs",
+        min_length=1,
+        description="Folder of all runs: checkpoints, logs and files; "
+        "shared by all nodes when there is more than one.",
+    )
+    every_epochs: int = Field(
+        1, ge=1, description="A checkpoint after so many turns of the outer loop (epochs)."
+    )
+    keep: int = Field(2, ge=1, description="Newest checkpoints that are kept (count).")
+    best_metric: str = Field(
+        "",
+        description="Metric whose best checkpoint is kept too and logged as the model; may be empty.",
+    )
+    best_mode: Literal["min", "max"] = Field(
+        "min", description="Whether a smaller or a larger best_metric is better."
+    )
+
+
+class Tracking(Section):
+    """What goes to MLflow, and where MLflow is."""
+
+    uri: str = Field(
+        "",
+        description="MLflow tracking URI; empty: $MLFLOW_TRACKING_URI, else a SQLite file under "
+        "checkpoint.storage_path.",
+    )
+    experiment: str = Field("", description="MLflow experiment; empty: the project's name.")
+    run_name: str = Field("", description="Name of the run; empty: one is made from the time.")
+    flush_every_s: float = Field(
+        2.0, gt=0, description="Longest time that a metric waits before it is sent (seconds)."
+    )
+    system_metrics_every_s: float = Field(
+        5.0, ge=0, description="Sampling of CPU, memory, disk and GPU (seconds); 0 turns it off."
+    )
+    log_model: bool = Field(
+        True, description="Whether the best model is logged as an MLflow model at the end."
+    )
+
+
+class Tuning(Section):
+    """What `bessemer tune` searches, and how much of it."""
+
+    metric: str = Field("", description="Metric to judge trials by; empty: checkpoint.best_metric.")
+    mode: Literal["", "min", "max"] = Field(
+        "", description="Whether a smaller or larger metric is better; empty: checkpoint.best_mode."
+    )
+    num_trials: int = Field(10, ge=1, description="Settings that are tried (count).")
+    space: dict[str, dict[str, float | int | bool | str | list[float | int | bool | str]]] = Field(
+        default_factory=dict,
+        description="Ranges by setting name: {low, high, log} or {choices = [...]}.",
+    )
+
+
+class Cluster(Section):
+    """Which Ray cluster a run uses and how long it is waited for."""
+
+    address: str = Field(
+        "",
+        description="Ray address; empty: $RAY_ADDRESS, else the head that runs on this machine, "
+        "else one is started for the run.",
+    )
+    connect_timeout_s: float = Field(
+        30.0, gt=0, description="Longest wait for the cluster to answer (seconds)."
+    )
+
+
+class Settings(BaseSettings):
+    """Base of every project's settings; a subclass adds the project's own fields."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        protected_namespaces=(),
+        nested_model_default_partial_update=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the arguments; `config.loading` reads the other sources, once.
+
+        A worker rebuilds the driver's settings, whatever its own machine has in the environment.
+        """
+        return (init_settings,)
+
+    scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
+    data: Data = Field(Data(), description=Data.__doc__)
+    checkpoint: Checkpoint = Field(Checkpoint(), description=Checkpoint.__doc__)
+    tracking: Tracking = Field(Tracking(), description=Tracking.__doc__)
+    tuning: Tuning = Field(Tuning(), description=Tuning.__doc__)
+    cluster: Cluster = Field(Cluster(), description=Cluster.__doc__)
+
+
+SECTIONS = tuple(Settings.model_fields)

@@ -1,0 +1,114 @@
+"""Conversion: research code in, a production package out. Nothing here runs the research code.
+
+`analyze` reads a program and refuses what cannot be converted; `plan_of` says what would be done;
+`convert` does it. Reading, planning and writing are separate, so a plan can be shown before anything is
+written, and a refusal leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bessemer.conversion import emission, refusals, sources
+from bessemer.conversion.analysis import Analysis, analyze_module
+from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
+from bessemer.conversion.planning import prepare
+from bessemer.conversion.project import Names, compose_project, manifest, package_name
+from bessemer.conversion.rewrites import uses_of_run
+from bessemer.conversion.rooms import tidy
+from bessemer.conversion.script import pick_script
+
+__all__ = [
+    "Analysis",
+    "Conversion",
+    "Move",
+    "Plan",
+    "Question",
+    "Rewrite",
+    "Unconverted",
+    "analyze",
+    "convert",
+    "is_current",
+    "plan",
+    "source_fingerprint",
+]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A project that was written: what it is called, where it is, what was done."""
+
+    name: str
+    package: str
+    out: Path
+    plan: Plan
+    files: tuple[str, ...]
+
+
+def analyze(source: Path) -> Analysis:
+    """Read a script, or a folder with one, and find out everything that conversion needs to know.
+
+    Raises:
+        SourceError: the source cannot be read.
+        ConversionError: it was understood, and cannot be converted; the message says why and where.
+    """
+    read = sources.read(source)
+    script = pick_script(read)
+    analysis = analyze_module(script.module, script.path)
+    refusals.check(analysis, uses_of_run(analysis))
+    return analysis
+
+
+def plan(analysis: Analysis) -> Plan:
+    """Say what conversion would do to a program; nothing is written."""
+    return prepare(analysis).plan
+
+
+def convert(source: Path, out: Path, *, name: str | None = None) -> Conversion:
+    """Convert research code into a project.
+
+    Args:
+        source: a script, or a folder that holds one.
+        out: the project's folder; it is written whole or not at all.
+        name: the project's name; that of `out` if it is not given.
+
+    Raises:
+        SourceError: the source cannot be read.
+        ConversionError: the program cannot be converted, or `out` is not conversion's to write.
+    """
+    analysis = analyze(source)
+    prepared = prepare(analysis)
+    names = _names(source, out, name)
+    emission.check_target(out)
+    files = compose_project(analysis, prepared.rewritten, prepared.rooms, prepared.plan, names)
+
+    def finish(staged: Path) -> None:
+        tidy(staged)
+        text = manifest(analysis, prepared.plan, names, emission.digests(staged))
+        (staged / emission.MANIFEST).write_text(text, encoding="utf-8")
+
+    written = emission.write(out, files, finish)
+    return Conversion(
+        names.name, names.package, out, prepared.plan, tuple(sorted({*written, emission.MANIFEST}))
+    )
+
+
+def source_fingerprint(source: Path) -> str:
+    """Return the SHA-256 of what a project would be converted from."""
+    return sources.fingerprint(source)
+
+
+def is_current(source: Path, out: Path) -> bool:
+    """Tell whether a project was written from the source as it is now."""
+    table = emission.project_table(out)
+    if table is None or not source.exists():
+        return False
+    return table.get("source_sha256") == source_fingerprint(source)
+
+
+def _names(source: Path, out: Path, name: str | None) -> Names:
+    chosen = name or out.resolve().name
+    shown = os.path.relpath(source.resolve(), out.resolve()).replace(os.sep, "/")
+    return Names(chosen, package_name(chosen), shown, source_fingerprint(source))

@@ -1,0 +1,76 @@
+"""Everything that is known about a program before a line of it is changed.
+
+`Analysis` gathers what the other modules find out, in the order in which they need each other. It
+is made once; the plan and all rewrites read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import libcst as cst
+
+from bessemer.conversion.inference import Kinds
+from bessemer.conversion.logs import Logs, find_logs
+from bessemer.conversion.loops import Training, find_training
+from bessemer.conversion.option import SECTIONS
+from bessemer.conversion.script import Script, take_apart
+from bessemer.conversion.state import State, find_state
+from bessemer.conversion.syntax import fresh_name, parameters, walk
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A program and what was found out about it.
+
+    `run` and `settings` are the names under which emitted functions know the run and the options;
+    `taken` are all names of the program, which nothing that is added may hide.
+    """
+
+    script: Script
+    kinds: Kinds
+    training: Training
+    state: State
+    logs: Logs
+    run: str
+    settings: str
+    global_settings: frozenset[cst.Name]
+    taken: frozenset[str]
+
+
+def analyze_module(module: cst.Module, path: str) -> Analysis:
+    """Analyze one parsed script. What cannot be followed is left out here; `refusals` says so."""
+    script = take_apart(module, path)
+    program = script.program
+    taken = frozenset(x.value for x in walk(program.module, cst.Name))
+    read = _global_reads(script)
+    kinds = Kinds(program, script.options.bound | read)
+    training = find_training(script, kinds)
+    state = find_state(script, kinds, training, taken)
+    logs = find_logs(script, kinds, training, state)
+    variables = taken - {x.attr.value for x in walk(program.module, cst.Attribute)}
+    run = fresh_name(("run", "bessemer_run"), variables)
+    return Analysis(script, kinds, training, state, logs, run, _settings(script, variables), read, taken)
+
+
+def _settings(script: Script, variables: frozenset[str]) -> str:
+    """Return the name of the entry point's settings: the research code's own, if it has one."""
+    if script.options.parses:
+        own = parameters(script.entry) if script.entry is not None else ()
+        return own[0].name.value if own else script.options.name
+    return fresh_name(("settings", "run_settings"), variables - SECTIONS)
+
+
+def _global_reads(script: Script) -> frozenset[cst.Name]:
+    """Return the reads of parsed options that are not handed to the function, but global."""
+    program, options = script.program, script.options
+    found = set()
+    for name in walk(program.module, cst.Name):
+        if name.value != options.name or not program.is_load(name) or not options.bound:
+            continue
+        bindings = program.bindings(name)
+        at_module_level = any(x in options.bound for x in bindings)
+        under_guard = not bindings and script.made_entry
+        if (at_module_level or under_guard) and program.function(name) is not None:
+            found.add(name)
+    return frozenset(found)

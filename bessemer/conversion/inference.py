@@ -1,0 +1,307 @@
+"""What kind of thing an expression of the research code is: a model, an optimizer, a loader, ...
+
+The converter acts on a name only when it can say what the name holds. Kinds are followed through
+assignments, tuples, conditional expressions, parameters and the returns of the program's own
+functions; whatever cannot be followed has no kind, and the callers of this module are careful then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import libcst as cst
+from libcst import matchers as m
+
+from bessemer.conversion.syntax import Definition, Program, parameters, walk, walk_own
+
+
+class Kind(Enum):
+    """The kinds of things that matter to the converter."""
+
+    MODULE = "torch.nn.Module"
+    CRITERION = "a loss object of torch.nn"
+    OPTIMIZER = "optimizer"
+    SCHEDULER = "learning rate scheduler"
+    SCALER = "gradient scaler"
+    LOADER = "loader"
+    BAR = "progress bar around an iterable"
+    DATASET = "dataset"
+    DEVICE = "torch.device"
+    DEVICE_NAME = "name of a device"
+    SETTINGS = "parsed options"
+    NOTHING = "None"
+    TUPLE = "tuple"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A kind, where values of it were made, and for a tuple what is in it.
+
+    `origins` are the constructor calls that the value may come from; `optional` says that it may
+    also be None.
+    """
+
+    kind: Kind
+    origins: frozenset[cst.Call] = frozenset()
+    items: tuple[Value | None, ...] = ()
+    optional: bool = False
+
+
+STATEFUL = frozenset({Kind.MODULE, Kind.OPTIMIZER, Kind.SCHEDULER, Kind.SCALER})
+"""Kinds with a state that must survive a crash."""
+
+_SAME_AFTER = frozenset(
+    {"to", "cuda", "cpu", "float", "double", "half", "bfloat16", "train", "eval", "apply"}
+    | {"requires_grad_", "share_memory"}
+)
+_WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
+_BARS = frozenset({"tqdm.tqdm", "tqdm", "tqdm.tqdm_notebook", "rich.progress.track"})
+_DATASET_BASES = (
+    "torch.utils.data.Dataset",
+    "torch.utils.data.IterableDataset",
+    "torch.utils.data.TensorDataset",
+    "torch.utils.data.ConcatDataset",
+    "torch.utils.data.Subset",
+)
+_DEVICE_CALLS = frozenset({"torch.device", "torch.accelerator.current_accelerator"})
+_DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
+
+
+class Kinds:
+    """Answers what kind of thing an expression is. Results are remembered; nothing is changed."""
+
+    def __init__(self, program: Program, settings: Iterable[cst.CSTNode] = ()) -> None:
+        """`settings` are the names and parameters known to hold the parsed options."""
+        self._program = program
+        self._settings = frozenset(settings)
+        self._known: dict[cst.CSTNode, Value | None] = {}
+        self._open: set[cst.CSTNode] = set()
+        self._num_cuts = 0
+        self.definitions: dict[str, Definition] = {
+            node.name.value: node
+            for node in program.module.body
+            if isinstance(node, cst.FunctionDef | cst.ClassDef)
+        }
+        self.calls: dict[str, list[cst.Call]] = {name: [] for name in self.definitions}
+        for call in walk(program.module, cst.Call):
+            name = program.defined(call.func)
+            if name in self.calls:
+                self.calls[name].append(call)
+
+    def of(self, node: cst.CSTNode) -> Value | None:
+        """Return the kind of an expression, a name being bound or a parameter; None if unknown."""
+        if node not in self._known:
+            if node in self._open:
+                self._num_cuts += 1
+                return None
+            self._open.add(node)
+            num_cuts = self._num_cuts
+            value = self._infer(node)
+            self._open.discard(node)
+            # What was found while a cycle was cut may be incomplete, except where the cycle began.
+            if self._open and self._num_cuts > num_cuts:
+                return value
+            self._known[node] = value
+        return self._known[node]
+
+    def is_a(self, node: cst.CSTNode, *kinds: Kind) -> bool:
+        """Tell whether an expression is known to be of one of these kinds."""
+        value = self.of(node)
+        return value is not None and value.kind in kinds
+
+    def bases(self, definition: cst.ClassDef) -> frozenset[str]:
+        """Return the full names of a class's imported bases, also through the program's own classes."""
+        found: set[str] = set()
+        for base in definition.bases:
+            # `Dataset[int]` derives from `Dataset`.
+            value = base.value.value if isinstance(base.value, cst.Subscript) else base.value
+            imported = self._program.imported(value)
+            local = self.definitions.get(self._program.defined(value) or "")
+            if imported is not None:
+                found.add(imported)
+            elif isinstance(local, cst.ClassDef) and local is not definition:
+                found |= self.bases(local)
+        return frozenset(found)
+
+    def is_module_class(self, definition: Definition | None) -> bool:
+        """Tell whether a class derives from `torch.nn.Module`."""
+        return isinstance(definition, cst.ClassDef) and any(
+            base.startswith(("torch.nn.", "torchvision.models.")) for base in self.bases(definition)
+        )
+
+    def is_dataset_class(self, definition: Definition | None) -> bool:
+        """Tell whether a class is a dataset of PyTorch or torchvision."""
+        return isinstance(definition, cst.ClassDef) and any(
+            base in _DATASET_BASES or base.startswith("torchvision.datasets.")
+            for base in self.bases(definition)
+        )
+
+    def _infer(self, node: cst.CSTNode) -> Value | None:
+        if node in self._settings:
+            return Value(Kind.SETTINGS)
+        match node:
+            case cst.Name() if self._program.is_store(node):
+                return self._bound(node)
+            case cst.Name() if node.value == "None":
+                return Value(Kind.NOTHING)
+            case cst.Name():
+                return _join(self.of(found) for found in self._program.bindings(node))
+            case cst.Param():
+                return self._parameter(node)
+            case cst.Call():
+                return self._call(node)
+            case cst.IfExp():
+                return _join((self.of(node.body), self.of(node.orelse)))
+            case cst.Tuple() | cst.List():
+                return Value(Kind.TUPLE, items=tuple(self.of(x.value) for x in node.elements))
+            case cst.SimpleString():
+                text = str(node.evaluated_value)
+                named = text.split(":")[0] in _DEVICE_WORDS
+                return Value(Kind.DEVICE_NAME) if named else None
+        return None
+
+    def _bound(self, name: cst.Name) -> Value | None:
+        """Follow a name that is written to what is written into it."""
+        path: list[int] = []
+        node: cst.CSTNode = name
+        for outer in self._program.ancestors(name):
+            if isinstance(outer, cst.Tuple | cst.List):
+                path.append([element.value for element in outer.elements].index(node))  # type: ignore[arg-type]
+            elif isinstance(outer, cst.Assign | cst.AnnAssign):
+                value = self.of(outer.value) if outer.value is not None else None
+                return _item(value, path)
+            elif isinstance(outer, cst.NamedExpr):
+                return self.of(outer.value)
+            elif not isinstance(outer, cst.Element | cst.AssignTarget):
+                return None
+            if not isinstance(outer, cst.Element):
+                node = outer
+        return None
+
+    def arguments(self, parameter: cst.Param) -> list[cst.BaseExpression]:
+        """Return what the calls in this program pass for a parameter."""
+        return [value for value in self._arguments(parameter) if value is not None]
+
+    def _parameter(self, parameter: cst.Param) -> Value | None:
+        values = self._arguments(parameter)
+        given = [self.of(value) for value in values if value is not None]
+        if parameter.default is not None and len(given) < len(values):
+            given.append(self.of(parameter.default))
+        return _join(given)
+
+    def _arguments(self, parameter: cst.Param) -> list[cst.BaseExpression | None]:
+        function = self._program.parent(self._program.parent(parameter))
+        if not isinstance(function, cst.FunctionDef):
+            return []
+        name, shift = function.name.value, 0
+        if isinstance(self._program.enclosing(function, cst.ClassDef), cst.ClassDef):
+            if name != "__init__":
+                return []
+            owner = self._program.definition(function)
+            name, shift = (owner.name.value, 1) if owner is not None else (name, 0)
+        calls = self.calls.get(name, [])
+        named = parameters(function)
+        index = next((i for i, x in enumerate(named) if x is parameter), shift - 1) - shift
+        return [_passed(call, parameter.name.value, index) for call in calls]
+
+    def _call(self, call: cst.Call) -> Value | None:
+        imported = self._program.imported(call.func)
+        if imported is not None:
+            return self._imported_call(call, imported)
+        definition = self.definitions.get(self._program.defined(call.func) or "")
+        if isinstance(definition, cst.ClassDef):
+            if self.is_module_class(definition):
+                return Value(Kind.MODULE, frozenset({call}))
+            if self.is_dataset_class(definition):
+                return Value(Kind.DATASET, frozenset({call}))
+            return None
+        if isinstance(definition, cst.FunctionDef):
+            returns = [x.value for x in walk_own(definition, cst.Return) if x.value is not None]
+            return _join(self.of(value) for value in returns)
+        if isinstance(call.func, cst.Attribute) and call.func.attr.value in _SAME_AFTER:
+            value = self.of(call.func.value)
+            if value is not None and value.kind in (Kind.MODULE, Kind.CRITERION):
+                return value
+        return None
+
+    def _imported_call(self, call: cst.Call, name: str) -> Value | None:
+        here = frozenset({call})
+        if name in _WRAPPERS and call.args:
+            return self.of(call.args[0].value)
+        if name in _BARS and call.args:
+            return Value(Kind.BAR, items=(self.of(call.args[0].value),))
+        if name in _DEVICE_CALLS:
+            return Value(Kind.DEVICE)
+        if name == "torch.utils.data.DataLoader":
+            return Value(Kind.LOADER, here)
+        if name == "torch.utils.data.random_split":
+            return None
+        if name in _DATASET_BASES or name.startswith("torchvision.datasets."):
+            return Value(Kind.DATASET, here)
+        if name in ("torch.amp.GradScaler", "torch.cuda.amp.GradScaler"):
+            return Value(Kind.SCALER, here)
+        last = name.rpartition(".")[2]
+        if name.startswith("torch.optim.lr_scheduler."):
+            return Value(Kind.SCHEDULER, here)
+        if name.startswith("torch.optim.") and last[:1].isupper():
+            return Value(Kind.OPTIMIZER, here)
+        if name.startswith("torch.nn.") and last.endswith("Loss"):
+            return Value(Kind.CRITERION, here)
+        is_layer = name.startswith("torch.nn.") and last[:1].isupper()
+        if is_layer and not name.startswith(("torch.nn.functional.", "torch.nn.utils.")):
+            return None if last in ("Parameter", "Buffer") else Value(Kind.MODULE, here)
+        if name.startswith("torchvision.models.") and not last.endswith("_Weights"):
+            return Value(Kind.MODULE, here)
+        return None
+
+
+def _passed(call: cst.Call, name: str, index: int) -> cst.BaseExpression | None:
+    positional = 0
+    for arg in call.args:
+        if arg.star:
+            return None
+        if arg.keyword is not None:
+            if arg.keyword.value == name:
+                return arg.value
+        else:
+            if positional == index:
+                return arg.value
+            positional += 1
+    return None
+
+
+def _item(value: Value | None, path: list[int]) -> Value | None:
+    for index in reversed(path):
+        if value is None or value.kind is not Kind.TUPLE or index >= len(value.items):
+            return None
+        value = value.items[index]
+    return value
+
+
+def _join(values: Iterable[Value | None]) -> Value | None:
+    """Return what several values have in common; beside `None` it is optional."""
+    found = [value for value in values if value is not None]
+    solid = [value for value in found if value.kind is not Kind.NOTHING] or found[:1]
+    if not solid or len({value.kind for value in solid}) > 1:
+        kinds = {value.kind for value in solid}
+        if kinds == {Kind.DEVICE, Kind.DEVICE_NAME}:
+            return Value(Kind.DEVICE_NAME)
+        return None
+    optional = len(solid) < len(found) or any(value.optional for value in solid)
+    first = replace(solid[0], optional=optional)
+    if first.kind is Kind.TUPLE:
+        if len({len(value.items) for value in solid}) > 1:
+            return None
+        columns = zip(*(value.items for value in solid), strict=True)
+        return replace(first, items=tuple(_join(column) for column in columns))
+    return replace(first, origins=frozenset().union(*(value.origins for value in solid)))
+
+
+def call_of(node: cst.CSTNode, *methods: str) -> cst.Attribute | None:
+    """Return `receiver.method` if `node` is a call of one of these methods, else None."""
+    if m.matches(node, m.Call(func=m.Attribute())):
+        func = cst.ensure_type(cst.ensure_type(node, cst.Call).func, cst.Attribute)
+        return func if func.attr.value in methods else None
+    return None

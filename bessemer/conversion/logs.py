@@ -1,0 +1,383 @@
+"""Where metrics are logged: one decision for each `print` that shows some.
+
+In a training loop a loss that is only shown now and then is logged after every step; everything
+else is logged next to the line that prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+from libcst import matchers as m
+
+from bessemer.conversion.holders import within
+from bessemer.conversion.inference import Kinds, call_of
+from bessemer.conversion.loops import LoaderLoop, Training
+from bessemer.conversion.metrics import (
+    PrintedField,
+    is_pair,
+    label_words,
+    metric_name,
+    phase_in,
+    printed_fields,
+    words_of,
+)
+from bessemer.conversion.plan import Unconverted
+from bessemer.conversion.reductions import Reduction, Reductions
+from bessemer.conversion.script import Script
+from bessemer.conversion.state import State
+from bessemer.conversion.syntax import Program, assigned, small, statements, walk
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One logged value; `detach` when it is a tensor that still holds its graph."""
+
+    name: str
+    value: cst.BaseExpression
+    over: cst.BaseExpression | None = None
+    detach: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """One `run.log(...)`, to stand behind the statement `after`; `shown` is the `print`."""
+
+    after: cst.BaseStatement
+    function: cst.FunctionDef
+    shown: cst.Call
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Logs:
+    """All logging of a program, what is printed but not logged, and what a checkpoint is judged by."""
+
+    logs: tuple[Log, ...]
+    unconverted: tuple[Unconverted, ...]
+    best_metric: str
+    best_mode: str
+
+
+def find_logs(script: Script, kinds: Kinds, training: Training, state: State) -> Logs:
+    """Read every `print` in the functions of a program."""
+    finder = _Finder(script, kinds, training, state)
+    for function in script.functions:
+        for call in walk(function, cst.Call):
+            if script.program.imported(call.func) == "builtins.print":
+                finder.visit(function, call)
+    metric, mode = _best(list(finder.names))
+    return Logs(tuple(finder.logs), tuple(finder.unconverted), metric, mode)
+
+
+def _best(names: list[str]) -> tuple[str, str]:
+    """Choose what the best checkpoint is: evaluation before training, loss before accuracy."""
+    held_out = [name for name in names if not name.startswith("train/")]
+    for candidates, words, mode in (
+        (held_out, {"loss", "nll", "perplexity"}, "min"),
+        (held_out, {"accuracy", "acc"}, "max"),
+        (names, {"loss"}, "min"),
+    ):
+        for name in candidates:
+            if words & set(words_of(name)):
+                return name, mode
+    return (names[0], "min") if names else ("", "min")
+
+
+class _Finder:
+    def __init__(self, script: Script, kinds: Kinds, training: Training, state: State) -> None:
+        self.script = script
+        self.program: Program = script.program
+        self.kinds = kinds
+        self.training = training
+        self.state = state
+        self.rules = Reductions(script.program, kinds)
+        self.logs: list[Log] = []
+        self.names: dict[str, None] = {}
+        self.unconverted: list[Unconverted] = []
+        self._open: set[cst.CSTNode] = set()
+
+    def visit(self, function: cst.FunctionDef, call: cst.Call) -> None:
+        """Turn the metrics of one `print` into a log."""
+        if not isinstance(small(self.program.statement(call)), cst.Expr):
+            return
+        loop = self.training.around(self.program, call)
+        metrics = list(self._metrics(function, call, loop))
+        if not metrics:
+            return
+        if loop is not None and not loop.trains:
+            self.unconverted.append(
+                Unconverted(
+                    self.program.where(call),
+                    self.program.code(call),
+                    "printed in the middle of an evaluation; a metric is logged when it is complete",
+                )
+            )
+            return
+        new = [metric for metric in metrics if metric.name not in self.names]
+        self.names.update(dict.fromkeys(metric.name for metric in new))
+        statement = self.program.statement(call)
+        trained = self._trained_before(function, statement) if loop is None else loop
+        inside = loop is not None and not self._is_conditional(statement, loop)
+        for place, group in self._places(statement, None if inside else trained, new):
+            if isinstance(self.program.parent(place), cst.IndentedBlock):
+                self.logs.append(Log(place, function, call, tuple(group)))
+
+    def _places(
+        self, shown: cst.BaseStatement, loop: LoaderLoop | None, metrics: list[Metric]
+    ) -> Iterator[tuple[cst.BaseStatement, list[Metric]]]:
+        """Yield where metrics are logged: behind the step, or else behind the line that shows them."""
+        rest: list[Metric] = []
+        stepped: dict[cst.BaseStatement, list[Metric]] = {}
+        together = self._after_step(loop, metrics) if loop is not None else None
+        if together is not None:
+            stepped[together[0]] = together[1]
+        else:
+            for metric in metrics:
+                found = self._after_step(loop, [metric]) if loop is not None else None
+                if found is None:
+                    rest.append(metric)
+                else:
+                    stepped.setdefault(found[0], []).extend(found[1])
+        yield from stepped.items()
+        if rest:
+            yield shown, rest
+
+    def _trained_before(self, function: cst.FunctionDef, statement: cst.BaseStatement) -> LoaderLoop | None:
+        """Return the last training loop of a function before a line, which may show what it left."""
+        loops = [
+            loop
+            for loop in self.training.loader_loops
+            if loop.function is function and loop.trains and self.program.before(loop.node, statement)
+        ]
+        return loops[-1] if loops else None
+
+    def _metrics(
+        self, function: cst.FunctionDef, call: cst.Call, loop: LoaderLoop | None
+    ) -> Iterator[Metric]:
+        fields = printed_fields(self.program, call)
+        text = " ".join(part for field in fields for part in (field.before, field.after))
+        skipped: set[int] = set()
+        seen: dict[str, None] = {}
+        for index, field in enumerate(fields):
+            if index in skipped or not self.is_metric(field.value):
+                continue
+            words = label_words(field.before)
+            if not words and index > 0 and not _is_first_on_its_own(field, fields[index - 1]):
+                continue
+            over = None
+            if is_pair(field) and index + 1 < len(fields):
+                divisor = fields[index + 1].value
+                is_ratio = not self.is_metric(divisor) or self._is_count(divisor)
+                if is_ratio and (field.after.strip() == "/" or self._is_sum(field.value)):
+                    over = divisor
+                    skipped.add(index + 1)
+            phase = self._phase(function, words, text, loop, field.value)
+            name = metric_name(words, phase, self._fallback(field.value))
+            if over is not None and name.endswith("/correct"):
+                name = f"{phase}/accuracy"
+            if name in seen:
+                name = f"{name}_{sum(x == name or x.startswith(name + '_') for x in seen) + 1}"
+            seen[name] = None
+            yield Metric(name, field.value, over)
+
+    def _phase(
+        self,
+        function: cst.FunctionDef,
+        words: tuple[str, ...],
+        text: str,
+        loop: LoaderLoop | None,
+        value: cst.BaseExpression,
+    ) -> str:
+        named = phase_in(words)
+        if named is not None:
+            return named
+        if loop is not None and loop.trains:
+            return "train"
+        measured = self._measured_by(value)
+        said = phase_in(words_of(text)) or phase_in(words_of(function.name.value))
+        direct = any(self.program.function(step) is function for step in self.training.steps)
+        inline = any(x.function is function and not x.trains for x in self.training.loader_loops)
+        if measured == "train" or (direct and measured is None and not (inline and said)):
+            return "train"
+        from_loops = "train" if function.name.value in self.training.stepping else "eval"
+        return said or measured or from_loops
+
+    def _measured_by(self, value: cst.CSTNode) -> str | None:
+        """Return the phase of the function, one that iterates a loader, that returned a value."""
+        for call in walk(value, cst.Call):
+            function = self.script.definition(self.program.defined(call.func) or "")
+            if function is None:
+                continue
+            if function.name.value in self.training.stepping:
+                return "train"
+            if any(loop.function is function for loop in self.training.loader_loops):
+                return phase_in(words_of(function.name.value)) or "eval"
+        for use in walk(value, cst.Name):
+            for node in self.program.bindings(use) if self.program.is_load(use) else ():
+                if node in self._open or not isinstance(node, cst.Name):
+                    continue
+                self._open.add(node)
+                pair = assigned(self.program.statement(node))
+                phase = self._measured_by(pair[1]) if pair is not None else None
+                self._open.discard(node)
+                if phase is not None:
+                    return phase
+        return None
+
+    def _fallback(self, value: cst.BaseExpression) -> str:
+        for name in walk(value, cst.Name):
+            if self.program.contexts.get(name) is not None and self.program.imported(name) is None:
+                return name.value
+        return "value"
+
+    def is_metric(self, node: cst.BaseExpression) -> bool:
+        """Tell whether a printed value comes from a loss or from an accumulator."""
+        if isinstance(node, cst.Name):
+            return self._is_metric_name(node)
+        if isinstance(node, cst.Call):
+            if self.program.imported(node.func) == "builtins.len":
+                return False
+            method = call_of(node, "item")
+            if method is not None or self.rules.of_criterion(node) is not None:
+                return True
+            if self._returns_metric(node):
+                return True
+        if isinstance(node, cst.SimpleString | cst.FormattedString | cst.Lambda):
+            return False
+        children = [x for x in node.children if isinstance(x, cst.CSTNode)]
+        return any(self._below(child) for child in children)
+
+    def _below(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.Attribute):
+            # `optimizer.param_groups` and the like are no metrics; `totals.loss` is read by name.
+            return isinstance(node.value, cst.BaseExpression) and self.is_metric(node.value)
+        if isinstance(node, cst.BaseExpression):
+            return self.is_metric(node)
+        return any(self._below(child) for child in node.children)
+
+    def _is_metric_name(self, name: cst.Name) -> bool:
+        if name in self._open or not self.program.is_load(name):
+            return False
+        function = self.program.function(name)
+        reduction = self._accumulated(name, function)
+        if reduction is not None:
+            return reduction is not Reduction.SAME
+        self._open.add(name)
+        try:
+            return any(self._binds_metric(node) for node in self.program.bindings(name))
+        finally:
+            self._open.discard(name)
+
+    def _accumulated(self, name: cst.Name, function: cst.FunctionDef | None) -> Reduction | None:
+        held = self.state.reductions.get(function.name.value, {}) if function is not None else {}
+        return held.get(name.value)
+
+    def _binds_metric(self, node: cst.CSTNode) -> bool:
+        if node in self._open:
+            return False
+        self._open.add(node)
+        try:
+            if isinstance(node, cst.Param):
+                return self._passed_metric(node)
+            if not isinstance(node, cst.Name):
+                return False
+            statement = self.program.statement(node)
+            inner = small(statement)
+            if isinstance(inner, cst.AugAssign):
+                return self.is_metric(inner.value)
+            pair = assigned(statement)
+            return pair is not None and self._is_metric_value(node, pair[1])
+        finally:
+            self._open.discard(node)
+
+    def _is_metric_value(self, name: cst.Name, value: cst.BaseExpression) -> bool:
+        return not self.kinds.of(name) and self.is_metric(value)
+
+    def _passed_metric(self, parameter: cst.Param) -> bool:
+        value = self.kinds.arguments(parameter)
+        return any(self.is_metric(x) for x in value)
+
+    def _returns_metric(self, call: cst.Call) -> bool:
+        definition = self.script.definition(self.program.defined(call.func) or "")
+        if not isinstance(definition, cst.FunctionDef) or definition in self._open:
+            return False
+        self._open.add(definition)
+        try:
+            returned = [x.value for x in walk(definition, cst.Return) if x.value is not None]
+            return any(self.is_metric(value) for value in returned)
+        finally:
+            self._open.discard(definition)
+
+    def _is_count(self, node: cst.BaseExpression) -> bool:
+        return self._reduction(node) in (Reduction.SIZE, Reduction.SAME)
+
+    def _is_sum(self, node: cst.BaseExpression) -> bool:
+        return self._reduction(node) is Reduction.SUM
+
+    def _reduction(self, node: cst.BaseExpression) -> Reduction | None:
+        if isinstance(node, cst.Name):
+            return self._accumulated(node, self.program.function(node))
+        return None
+
+    def _is_conditional(self, statement: cst.BaseStatement, loop: LoaderLoop) -> bool:
+        suite = self.program.parent(statement)
+        return self.program.parent(suite) is not loop.node
+
+    def _after_step(
+        self, loop: LoaderLoop, metrics: list[Metric]
+    ) -> tuple[cst.BaseStatement, list[Metric]] | None:
+        """Return the place in the loop's own block behind the last step, if the values exist there."""
+        block = list(statements(loop.node.body))
+        steps = [
+            index
+            for index, statement in enumerate(block)
+            if any(call in self.training.steps for call in walk(statement, cst.Call))
+        ]
+        if not steps:
+            return None
+        place, detached = steps[-1], []
+        for metric in metrics:
+            found = self._loop_level(loop, block, metric.value)
+            if metric.over is not None or found is None:
+                return None
+            index, is_tensor = found
+            place = max(place, index)
+            value = metric.value
+            if isinstance(value, cst.Call):
+                value = cst.ensure_type(value.func, cst.Attribute).value
+            detached.append(Metric(metric.name, value, None, is_tensor))
+        return block[place], detached
+
+    def _loop_level(
+        self, loop: LoaderLoop, block: list[cst.BaseStatement], value: cst.BaseExpression
+    ) -> tuple[int, bool] | None:
+        """Return where in a loop's block a plain name gets its value, and whether it holds a tensor."""
+        is_item = m.matches(value, m.Call(func=m.Attribute(value=m.Name(), attr=m.Name("item"))))
+        name = value
+        if is_item:
+            name = cst.ensure_type(cst.ensure_type(value, cst.Call).func, cst.Attribute).value
+        if not isinstance(name, cst.Name) or self._accumulated(name, loop.function) is not None:
+            return None
+        elsewhere = (
+            node
+            for node in self.program.bindings(name)
+            if self.program.before(loop.node, node) and not within(self.program, node, loop.node)
+        )
+        if any(elsewhere):
+            return None
+        found = None
+        for index, statement in enumerate(block):
+            pair = assigned(statement)
+            for target in pair[0] if pair is not None else ():
+                if isinstance(target, cst.Name) and target.value == name.value and pair is not None:
+                    is_number = call_of(pair[1], "item", "tolist") is not None
+                    found = (index, not is_number)
+        return found
+
+
+def _is_first_on_its_own(field: PrintedField, previous: PrintedField) -> bool:
+    """Tell whether a field without words is a value of its own, not a second view of the one before."""
+    return field.before.strip() in ("", ",") and "(" not in field.before and previous.after == " "

@@ -1,0 +1,193 @@
+"""The loops that Bessemer takes hold of: those over loaders, and the outermost one that trains.
+
+A loop trains when an optimizer takes a step in it, directly or in a function that it calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import libcst as cst
+
+from bessemer.conversion.flow import Loop
+from bessemer.conversion.inference import Kind, Kinds, call_of
+from bessemer.conversion.script import Script
+from bessemer.conversion.syntax import Program, walk, walk_own
+from bessemer.errors import ConversionError
+
+
+@dataclass(frozen=True, eq=False)
+class LoaderLoop:
+    """A `for` over a loader: `loader` is the expression iterated, without `enumerate` and bars."""
+
+    node: cst.For
+    function: cst.FunctionDef
+    loader: cst.BaseExpression
+    origins: frozenset[cst.Call]
+    trains: bool
+    counter: cst.Call | None
+    bar: cst.Call | None
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How a program trains.
+
+    `steps` are the calls in which an optimizer steps, `stepping` the functions in which one does,
+    directly or through calls. `top` is the outermost loop that trains, in the function `where`.
+    """
+
+    steps: tuple[cst.Call, ...]
+    stepping: frozenset[str]
+    loader_loops: tuple[LoaderLoop, ...]
+    top: Loop | None
+    where: cst.FunctionDef | None
+
+    @property
+    def outer(self) -> Loop | None:
+        """The outermost loop that trains if it is not itself over a loader."""
+        over_loader = any(loop.node is self.top for loop in self.loader_loops)
+        return None if over_loader else self.top
+
+    @property
+    def is_data_parallel(self) -> bool:
+        """Whether training draws its batches from a loader, so that workers can share them."""
+        return any(loop.trains for loop in self.loader_loops)
+
+    def of(self, node: cst.CSTNode) -> LoaderLoop | None:
+        """Return the loader loop that a `for` statement is."""
+        return next((loop for loop in self.loader_loops if loop.node is node), None)
+
+    def around(self, program: Program, node: cst.CSTNode) -> LoaderLoop | None:
+        """Return the nearest loader loop around a node."""
+        return next((x for y in program.ancestors(node) if (x := self.of(y)) is not None), None)
+
+
+def call_graph(script: Script) -> Mapping[str, frozenset[str]]:
+    """Return, for each definition, the other definitions that its code refers to."""
+    program = script.program
+    names = {definition.name.value for definition in script.definitions}
+    graph: dict[str, frozenset[str]] = {}
+    for definition in script.definitions:
+        used = (
+            program.defined(node)
+            for node in walk(definition, cst.Name)
+            if program.is_load(node) and node.value in names
+        )
+        graph[definition.name.value] = frozenset(x for x in used if x is not None) & names
+    return graph
+
+
+def find_training(script: Script, kinds: Kinds) -> Training:
+    """Find the optimizer's steps and the loops around them."""
+    program = script.program
+    steps = tuple(call for call in walk(program.module, cst.Call) if _is_step(kinds, call))
+    direct = {f.name.value for call in steps if (f := program.definition(call)) is not None}
+    stepping = _callers(call_graph(script), direct)
+    loops = tuple(
+        found
+        for function in script.functions
+        for node in walk(function, cst.For)
+        if (found := _loader_loop(program, kinds, stepping, steps, function, node)) is not None
+    )
+    top, where = None, None
+    if script.entry is not None and steps:
+        top, where = _top(script, steps, stepping, script.entry)
+    return Training(steps, stepping, loops, top, where)
+
+
+def contains_step(
+    program: Program,
+    steps: tuple[cst.Call, ...],
+    stepping: frozenset[str],
+    node: cst.CSTNode,
+) -> bool:
+    """Tell whether running a node may let an optimizer step."""
+    return any(call in steps or program.defined(call.func) in stepping for call in walk(node, cst.Call))
+
+
+def loader_in(
+    program: Program, kinds: Kinds, source: cst.BaseExpression
+) -> tuple[cst.BaseExpression, cst.Call | None, cst.Call | None] | None:
+    """Take an iterable apart: the loader in it, `enumerate(...)` and the progress bar around it."""
+    counter: cst.Call | None = None
+    bar: cst.Call | None = None
+    while isinstance(source, cst.Call) and source.args:
+        name = program.imported(source.func)
+        if name == "builtins.enumerate" and counter is None:
+            counter = source
+        elif kinds.is_a(source, Kind.BAR) and bar is None:
+            bar = source
+        else:
+            break
+        source = source.args[0].value
+    return (source, counter, bar) if kinds.is_a(source, Kind.LOADER) else None
+
+
+def _loader_loop(
+    program: Program,
+    kinds: Kinds,
+    stepping: frozenset[str],
+    steps: tuple[cst.Call, ...],
+    function: cst.FunctionDef,
+    node: cst.For,
+) -> LoaderLoop | None:
+    found = loader_in(program, kinds, node.iter)
+    if found is None:
+        return None
+    loader, counter, bar = found
+    value = kinds.of(loader)
+    trains = contains_step(program, steps, stepping, node.body)
+    origins = value.origins if value is not None else frozenset()
+    return LoaderLoop(node, function, loader, origins, trains, counter, bar)
+
+
+def _is_step(kinds: Kinds, call: cst.Call) -> bool:
+    method = call_of(call, "step")
+    return method is not None and kinds.is_a(method.value, Kind.OPTIMIZER, Kind.SCALER)
+
+
+def _callers(graph: Mapping[str, frozenset[str]], direct: set[str]) -> frozenset[str]:
+    reached = set(direct)
+    while more := {name for name, used in graph.items() if used & reached} - reached:
+        reached |= more
+    return frozenset(reached)
+
+
+def _top(
+    script: Script,
+    steps: tuple[cst.Call, ...],
+    stepping: frozenset[str],
+    function: cst.FunctionDef,
+) -> tuple[Loop | None, cst.FunctionDef | None]:
+    """Go down from the entry point to the first loop that trains."""
+    program = script.program
+    seen: set[str] = set()
+    while function.name.value not in seen:
+        seen.add(function.name.value)
+        loops = [
+            node
+            for node in walk_own(function, cst.For, cst.While)
+            if contains_step(program, steps, stepping, node)
+        ]
+        outermost = [x for x in loops if not any(y in loops for y in program.ancestors(x))]
+        if len(outermost) > 1:
+            raise ConversionError(
+                f"{program.where(outermost[1])}: a second training loop in {function.name.value}, "
+                f"the first is at {program.where(outermost[0])}",
+                "one outermost loop in which optimizers step",
+                "convert the phases as programs of their own",
+            )
+        if outermost:
+            return outermost[0], function
+        called = [
+            target
+            for call in walk_own(function, cst.Call)
+            if (target := script.definition(program.defined(call.func) or "")) is not None
+            and target.name.value in stepping
+        ]
+        if len(called) != 1 or not isinstance(called[0], cst.FunctionDef):
+            return None, None
+        function = called[0]
+    return None, None

@@ -1,0 +1,120 @@
+"""Refused variables: models and optimizers that cannot be held, functions that cannot get the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import libcst as cst
+
+from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.inference import STATEFUL, Kind, call_of
+from bessemer.conversion.refusals.base import Refusal, refusal
+from bessemer.conversion.rewrites.effects import is_free_of_effects
+from bessemer.conversion.rewrites.placement import PlacementRewriter, is_conditional_move
+from bessemer.conversion.rewrites.run_parameter import needing
+from bessemer.conversion.rewrites.tracking import stateful, tracked
+from bessemer.conversion.syntax import walk
+
+
+def _untracked(analysis: Analysis) -> Iterator[Refusal]:
+    """Every optimizer, scheduler and scaler must be one that is tracked."""
+    program, kinds = analysis.script.program, analysis.kinds
+    if analysis.training.where is None:
+        return
+    names = tracked(analysis)
+    held = stateful(analysis)
+    known = frozenset().union(*(held[name].origins for name in names))
+    for name in held.keys() - set(names):
+        yield refusal(
+            analysis,
+            analysis.training.where,
+            f"{name} is made under a condition; it may not be there when training begins",
+            "models, optimizers and schedulers that are made in any case",
+            f"give {name} a value in any case, such as None",
+        )
+    for call in walk(program.module, cst.Call):
+        value = kinds.of(call)
+        if value is None or call not in value.origins or call in known:
+            continue
+        if isinstance(program.definition(call), cst.ClassDef):
+            continue
+        if value.kind in STATEFUL - {Kind.MODULE} and program.function(call) is not None:
+            if any(call in held[name].origins for name in held):
+                continue
+            yield refusal(
+                analysis,
+                call,
+                f"this {value.kind.value} is not in a variable of "
+                f"{analysis.training.where.name.value}, where training begins",
+                "optimizers and schedulers that are made before the training loop, in its function "
+                "or handed to it",
+                "make it before the loop, and keep it in a variable of its own",
+            )
+
+
+def _moves(analysis: Analysis) -> Iterator[Refusal]:
+    """A model must be placed on every worker, whatever a condition says."""
+    program = analysis.script.program
+    placing = PlacementRewriter(analysis)
+    for node in placing.run_uses():
+        branch = program.enclosing(node, cst.If)
+        if branch is None or program.function(branch) is None:
+            continue
+        if isinstance(node, cst.Call) and call_of(node, "to", "cuda") is None:
+            continue
+        if is_conditional_move(program.parent(branch), branch, placing):
+            continue
+        if not is_free_of_effects(program, branch.test) or branch.orelse is None:
+            yield refusal(
+                analysis,
+                node,
+                "the model is moved under a condition, together with other things",
+                "a move of the model that stands alone",
+                "move it where it is made: model = Net().to(device)",
+            )
+
+
+def unreachable(analysis: Analysis, uses: Sequence[cst.CSTNode]) -> Iterator[Refusal]:
+    """Who gets the run as a parameter must be called, and nothing else."""
+    program = analysis.script.program
+    for node in (*uses, *analysis.global_settings):
+        owner = program.definition(node)
+        if isinstance(owner, cst.ClassDef):
+            yield refusal(
+                analysis,
+                node,
+                f"this is inside the class {owner.name.value}, whose methods cannot get the run",
+                "loaders, devices and options that are used in functions",
+                "hand what the class needs to its constructor",
+            )
+    names = needing(analysis, uses) | needing(analysis, analysis.global_settings)
+    entry = analysis.script.entry
+    for name in walk(program.module, cst.Name):
+        if program.defined(name) not in names or not program.is_load(name):
+            continue
+        parent = program.parent(name)
+        if isinstance(parent, cst.Call) and parent.func is name:
+            if isinstance(program.definition(name), cst.ClassDef):
+                yield refusal(
+                    analysis,
+                    name,
+                    f"{name.value} needs the run, and is called in a class",
+                    "training, evaluation and loaders in functions",
+                    "move the call into a function",
+                )
+            continue
+        if entry is not None and program.defined(name) == entry.name.value:
+            continue
+        yield refusal(
+            analysis,
+            name,
+            f"{name.value} needs the run, and is handed around as a value",
+            "functions that are called by their name",
+            "call it directly",
+        )
+
+
+RULES = (
+    _untracked,
+    _moves,
+)

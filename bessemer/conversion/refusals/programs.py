@@ -1,0 +1,208 @@
+"""Refused programs: those that do not train, distribute themselves, or keep state in modules or classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.inference import Kind
+from bessemer.conversion.refusals.base import Refusal, refusal
+from bessemer.conversion.rewrites.run_parameter import entry_parameters
+from bessemer.conversion.syntax import walk
+
+_DISTRIBUTED = (
+    "torch.distributed.",
+    "torch.multiprocessing.",
+    "torch.nn.parallel.",
+    "torch.utils.data.distributed.",
+    "multiprocessing.",
+)
+
+
+_PARALLEL = frozenset({"torch.nn.DataParallel", "torch.nn.parallel.data_parallel"})
+
+
+def _distribution(analysis: Analysis) -> Iterator[Refusal]:
+    program = analysis.script.program
+    for call in walk(program.module, cst.Call):
+        name = program.imported(call.func) or ""
+        if name.startswith(_DISTRIBUTED) or name in _PARALLEL:
+            yield refusal(
+                analysis,
+                call,
+                f"{name}: the program distributes itself",
+                "a program for one process; Bessemer makes it run on many",
+                "convert the version that trains in one process",
+            )
+
+
+def _no_training(analysis: Analysis) -> Iterator[Refusal]:
+    script, training = analysis.script, analysis.training
+    program = script.program
+    backward = [x for x in walk(program.module, cst.Attribute) if x.attr.value == "backward"]
+    if script.entry is None:
+        yield refusal(
+            analysis,
+            program.module,
+            "nothing here starts when the file is run",
+            'a function that is called under `if __name__ == "__main__":`',
+            "add the guard, and call the function that trains",
+        )
+    elif not training.steps and not backward:
+        yield refusal(
+            analysis,
+            script.entry,
+            "no training here: nothing calls backward() and no optimizer of torch.optim steps",
+            "a program that trains a model",
+            "give the script that trains",
+        )
+    elif not training.steps:
+        yield refusal(
+            analysis,
+            backward[0],
+            "backward() without the step of an optimizer that can be followed to torch.optim",
+            "an optimizer of torch.optim in a variable, and its step()",
+            "hold the optimizer in a plain variable, and hand it to the functions that step it",
+        )
+    elif training.top is None:
+        yield refusal(
+            analysis,
+            training.steps[0],
+            "no loop around the optimizer's step that begins at the entry point",
+            "a training loop in a function that the entry point calls",
+            "call the training function once, from the entry point",
+        )
+
+
+def _entry_shape(analysis: Analysis) -> Iterator[Refusal]:
+    script = analysis.script
+    entry = script.entry
+    if entry is None:
+        return
+    allowed = 1 if script.options.parses and not script.made_entry else 0
+    extra = entry_parameters(analysis)[allowed:]
+    has_default = all(x.default is not None for x in walk(entry.params, cst.Param)) and extra
+    if extra or not isinstance(entry.body, cst.IndentedBlock) or entry.decorators:
+        what = f"parameters {', '.join(extra)}" if extra else "decorators or a one-line body"
+        yield refusal(
+            analysis,
+            entry,
+            f"the entry point {entry.name.value} has {what}",
+            "an entry point that takes the parsed options, or nothing",
+            "make them options of argparse" if not has_default else "make them constants or options",
+        )
+    if entry.asynchronous is not None:
+        yield refusal(analysis, entry, "the entry point is async", "a plain function", "remove async")
+
+
+def _methods(analysis: Analysis) -> Iterator[Refusal]:
+    program = analysis.script.program
+    for call in analysis.training.steps:
+        owner = program.definition(call)
+        if isinstance(owner, cst.ClassDef):
+            yield refusal(
+                analysis,
+                call,
+                f"training inside the class {owner.name.value}",
+                "training in functions; classes that train are not converted yet",
+                "move the training loop into a function",
+            )
+    for node in walk(program.module, cst.Attribute):
+        is_self = isinstance(node.value, cst.Name) and program.is_store(node)
+        pair = program.parents.get(program.parents.get(node, node))
+        if is_self and isinstance(pair, cst.Assign):
+            value = analysis.kinds.of(pair.value)
+            if value is not None and value.kind in (Kind.OPTIMIZER, Kind.LOADER):
+                yield refusal(
+                    analysis,
+                    node,
+                    f"the {value.kind.value} is held in an attribute, {program.code(node)}",
+                    "models, optimizers and loaders in plain variables",
+                    "return it from a function, or make it in the entry point",
+                )
+
+
+def _globals(analysis: Analysis) -> Iterator[Refusal]:
+    program, script = analysis.script.program, analysis.script
+    for node in walk(program.module, cst.Global):
+        yield refusal(
+            analysis,
+            node,
+            f"{program.code(node)}: state that is kept in the module",
+            "functions that take what they need and return what they change",
+            "make it an argument and a result",
+        )
+    if not script.made_entry or script.entry is None:
+        return
+    assigned = {x.value for x in walk(script.entry.body, cst.Name) if program.is_store(x)}
+    for function in script.definitions:
+        if function is script.entry:
+            continue
+        read = sorted(
+            {
+                x.value
+                for x in walk(function, cst.Name)
+                if x.value in assigned
+                and program.is_load(x)
+                and not program.bindings(x)
+                and x not in analysis.global_settings
+            }
+        )
+        if read:
+            yield refusal(
+                analysis,
+                function,
+                f"{function.name.value} reads {', '.join(read)}, which are set under the main guard",
+                "functions that get what they use as arguments",
+                f"make {', '.join(read)} parameters of {function.name.value}",
+            )
+
+
+def _settings_changed(analysis: Analysis) -> Iterator[Refusal]:
+    program, kinds = analysis.script.program, analysis.kinds
+    for node in walk(program.module, cst.Attribute):
+        if program.is_store(node) and kinds.is_a(node.value, Kind.SETTINGS):
+            yield refusal(
+                analysis,
+                node,
+                f"{program.code(node)} is changed after parsing; settings cannot be changed",
+                "options that stay what they were given as",
+                f"use a variable: {node.attr.value} = ...",
+            )
+    for name in walk(program.module, cst.Name):
+        if program.is_store(name) and name in analysis.script.options.bound:
+            others = [x for x in program.bindings(name) if x is not name]
+            if others:
+                yield refusal(
+                    analysis,
+                    others[0],
+                    f"{name.value} is set again after the options were parsed",
+                    "one name for the parsed options",
+                    "use another name",
+                )
+
+
+def _shown_figures(analysis: Analysis) -> Iterator[Refusal]:
+    program = analysis.script.program
+    for call in walk(program.module, cst.Call):
+        if program.imported(call.func) == "matplotlib.pyplot.show":
+            yield refusal(
+                analysis,
+                call,
+                "plt.show() waits for somebody to look",
+                "figures that are saved",
+                'write plt.savefig("name.png") in its place',
+            )
+
+
+RULES = (
+    _distribution,
+    _no_training,
+    _entry_shape,
+    _methods,
+    _globals,
+    _settings_changed,
+    _shown_figures,
+)

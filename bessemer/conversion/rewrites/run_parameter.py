@@ -1,0 +1,149 @@
+"""Functions that need the run get it as their first parameter, and every call hands it over.
+
+The entry point becomes `main(run, args)`. A function that read the parsed options as a global name gets
+them as its second parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import libcst as cst
+
+from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter, code_of
+from bessemer.conversion.syntax import parameters, walk_own
+
+
+class RunParameterRewriter(Rewriter):
+    """Hands the run, and options that were global, to the functions that use them."""
+
+    kind = "run_parameter"
+    TITLE = "Who gets the run"
+
+    def __init__(self, analysis: Analysis, uses: Iterable[cst.CSTNode] = ()) -> None:
+        super().__init__(analysis)
+        self.with_run = needing(analysis, uses)
+        self.with_settings = needing(analysis, analysis.global_settings)
+        entry = analysis.script.entry
+        self._entry = entry.name.value if entry is not None else None
+
+    def run_uses(self) -> Iterable[cst.CSTNode]:
+        """The entry point has the run in any case."""
+        return [x for x in [self.analysis.script.entry] if x is not None]
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        """Hand over what the called function needs."""
+        name = self.program.defined(original_node.func)
+        given = [*self._extra(name, typed=False)] if name != self._entry else []
+        if not given:
+            return updated_node
+        args = [cst.Arg(cst.Name(x)) for x, _ in given]
+        changed = updated_node.with_changes(args=[*_separated(args), *updated_node.args])
+        if not updated_node.args:
+            changed = updated_node.with_changes(args=args)
+        self.note(original_node, changed, f"{name} needs it")
+        return changed
+
+    def _extra(self, name: str | None, *, typed: bool) -> Iterable[tuple[str, str]]:
+        if name in self.with_run:
+            yield self.analysis.run, "Run"
+        if name in self.with_settings:
+            yield self.analysis.settings, "Settings"
+
+    def leave_FunctionDef(
+        self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
+    ) -> LeftStatement:
+        """Add the parameters."""
+        if self.program.definition(original_node) is not original_node:
+            return updated_node
+        name = original_node.name.value
+        if original_node is self.analysis.script.entry:
+            return self._entry_point(original_node, updated_node)
+        extra = [_parameter(x, kind) for x, kind in self._extra(name, typed=True)]
+        if not extra:
+            return updated_node
+        held = updated_node.params
+        if held.posonly_params:
+            params = held.with_changes(posonly_params=[*extra, *held.posonly_params])
+        else:
+            params = held.with_changes(params=[*extra, *held.params])
+        changed = updated_node.with_changes(params=params)
+        header = f"def {name}({self.program.code(original_node.params)})"
+        reason = "it uses the run, or hands it on"
+        self.note(original_node, f"def {name}({code_of(params)})", reason, before=header)
+        return changed
+
+    def _entry_point(self, original: cst.FunctionDef, updated: cst.FunctionDef) -> LeftStatement:
+        both = [_parameter(self.analysis.run, "Run"), _parameter(self.analysis.settings, "Settings")]
+        params = cst.Parameters(params=both)
+        returns = updated.returns
+        if returns is None and not any(x.value for x in walk_own(original, cst.Return)):
+            returns = cst.Annotation(cst.Name("None"))
+        name, before = original.name.value, self.program.code(original.params)
+        after = f"def {name}({code_of(params)})"
+        self.note(original, after, "the entry point of a run", before=f"def {name}({before})")
+        return updated.with_changes(params=params, returns=returns)
+
+
+def needing(analysis: Analysis, uses: Iterable[cst.CSTNode]) -> frozenset[str]:
+    """Return the functions that hold one of these nodes, and all functions that call them."""
+    program = analysis.script.program
+    found = {
+        definition.name.value
+        for node in uses
+        if isinstance(definition := program.definition(node), cst.FunctionDef)
+    }
+    while (
+        more := {
+            caller.name.value
+            for name in found
+            for call in analysis.kinds.calls.get(name, ())
+            if isinstance(caller := program.definition(call), cst.FunctionDef)
+        }
+        - found
+    ):
+        found |= more
+    return frozenset(found)
+
+
+def _parameter(name: str, annotation: str) -> cst.Param:
+    return cst.Param(cst.Name(name), cst.Annotation(cst.Name(annotation)))
+
+
+def _separated(args: Sequence[cst.Arg]) -> list[cst.Arg]:
+    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    return [arg.with_changes(comma=comma) for arg in args]
+
+
+def entry_parameters(analysis: Analysis) -> tuple[str, ...]:
+    """Return the names of the entry point's own parameters in the research code."""
+    entry = analysis.script.entry
+    return tuple(x.name.value for x in parameters(entry)) if entry is not None else ()
+
+
+CASES = (
+    Case(
+        "the entry point and what it calls",
+        """
+        from torch.utils.data import DataLoader
+        def load(size):
+            return DataLoader(dataset, batch_size=size)
+        def report(loader):
+            print(len(loader))
+        def main():
+            report(load(64))
+        if __name__ == "__main__":
+            main()
+        """,
+        """
+        from torch.utils.data import DataLoader
+        def load(run: Run, size):
+            return DataLoader(dataset, batch_size=size)
+        def report(loader):
+            print(len(loader))
+        def main(run: Run, settings: Settings) -> None:
+            report(load(run, 64))
+        """,
+    ),
+)

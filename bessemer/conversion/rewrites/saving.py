@@ -1,0 +1,152 @@
+"""What leaves the program as a file: `torch.save(...)` becomes `run.save(...)`.
+
+It is written once, by the main worker, into the run's folder. Loading the same file again reads it from
+there; a figure that is saved becomes `run.figure(...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import libcst as cst
+
+from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.rewrites.base import Case, Rewriter
+from bessemer.conversion.syntax import walk
+
+_SAVE, _LOAD, _FIGURE = "torch.save", "torch.load", "matplotlib.pyplot.savefig"
+# Written by every worker, to the same place, and known to nobody afterwards.
+_WRITERS = {
+    "torchvision.utils.save_image": "writes an image",
+    "numpy.save": "writes an array",
+    "numpy.savetxt": "writes an array",
+    "pickle.dump": "writes a file",
+    "json.dump": "writes a file",
+    "torch.utils.tensorboard.SummaryWriter": "writes for TensorBoard",
+    "tensorboardX.SummaryWriter": "writes for TensorBoard",
+    "wandb.init": "reports to Weights & Biases",
+    "wandb.log": "reports to Weights & Biases",
+    "os.makedirs": "makes a folder",
+    "os.mkdir": "makes a folder",
+}
+
+
+class SavingRewriter(Rewriter):
+    """Takes hold of files that a program writes."""
+
+    kind = "saving"
+    TITLE = "What leaves the program: files"
+
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__(analysis)
+        calls = [x for f in analysis.script.functions for x in walk(f, cst.Call)]
+        self._saves = {x for x in calls if self._name(x) == _SAVE and self._is_simple(x)}
+        paths = [call.args[1].value for call in self._saves]
+        self._loads = {
+            x
+            for x in calls
+            if self._name(x) == _LOAD and x.args and any(x.args[0].value.deep_equals(path) for path in paths)
+        }
+        self._figures = {x for x in calls if self._name(x) == _FIGURE and len(x.args) >= 1}
+        for call in calls:
+            name = self._name(call) or ""
+            if name in _WRITERS:
+                self.leave_out(call, f"{_WRITERS[name]}, from every worker, outside of the run's folder")
+            elif name == _SAVE and call not in self._saves:
+                self.leave_out(call, "saves to an open file or with options of its own")
+            elif name == "builtins.open" and self._writes(call):
+                self.leave_out(call, "opens a file to write it, on every worker")
+
+    def _name(self, call: cst.Call) -> str | None:
+        return self.program.imported(call.func)
+
+    def _is_simple(self, call: cst.Call) -> bool:
+        if len(call.args) != 2 or any(arg.keyword or arg.star for arg in call.args):
+            return False
+        path = call.args[1].value
+        bound = self.program.bindings(path) if isinstance(path, cst.Name) else ()
+        return not any(self.program.enclosing(x, cst.WithItem, cst.Assign) for x in bound) or all(
+            self.program.enclosing(x, cst.WithItem) is None for x in bound
+        )
+
+    def _writes(self, call: cst.Call) -> bool:
+        mode = call.args[1].value if len(call.args) > 1 else None
+        text = self.program.code(mode) if mode is not None else ""
+        return any(letter in text for letter in "wax")
+
+    def run_uses(self) -> Iterable[cst.CSTNode]:
+        """Every file that is saved, or loaded from where one was saved."""
+        return [*self._saves, *self._loads, *self._figures]
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        """Save into, and load from, the run's folder."""
+        if original_node in self._saves:
+            changed = updated_node.with_changes(func=self.on_run("save"))
+            self.note(original_node, changed, "written once, by the main worker, and recorded")
+            return changed
+        if original_node in self._loads:
+            first = updated_node.args[0]
+            path = cst.BinaryOperation(self.on_run("output_dir"), cst.Divide(), first.value)
+            args = [first.with_changes(value=path), *updated_node.args[1:]]
+            changed = updated_node.with_changes(args=args)
+            self.note(original_node, changed, "the file that run.save wrote")
+            return changed
+        if original_node in self._figures:
+            figure = cst.Call(_replaced_last(updated_node.func, "gcf"))
+            name = updated_node.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+            changed = self.call_run("figure", [cst.Arg(figure), name])
+            self.note(original_node, changed, "kept with the run")
+            return changed
+        return updated_node
+
+
+def _replaced_last(func: cst.BaseExpression, name: str) -> cst.BaseExpression:
+    if isinstance(func, cst.Attribute):
+        return func.with_changes(attr=cst.Name(name))
+    return cst.parse_expression(f"matplotlib.pyplot.{name}")
+
+
+CASES = (
+    Case(
+        "weights go into the run's folder, and come back from it",
+        """
+        import torch
+        def main(model):
+            torch.save(model.state_dict(), "best.pt")
+            model.load_state_dict(torch.load("best.pt", weights_only=True))
+            other = torch.load("pretrained.pt")
+        """,
+        """
+        import torch
+        def main(model):
+            run.save(model.state_dict(), "best.pt")
+            model.load_state_dict(torch.load(run.output_dir / "best.pt", weights_only=True))
+            other = torch.load("pretrained.pt")
+        """,
+    ),
+    Case(
+        "a figure is kept with the run",
+        """
+        import matplotlib.pyplot as plt
+        def main(losses):
+            plt.plot(losses)
+            plt.savefig("loss.png", dpi=200)
+        """,
+        """
+        import matplotlib.pyplot as plt
+        def main(losses):
+            plt.plot(losses)
+            run.figure(plt.gcf(), "loss.png")
+        """,
+    ),
+    Case(
+        "an open file is the program's own",
+        """
+        import torch
+        def main(model):
+            with open("a.pt", "wb") as file:
+                torch.save(model, file)
+        """,
+        None,
+    ),
+)

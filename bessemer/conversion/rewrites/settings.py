@@ -1,0 +1,77 @@
+"""The parsing of options goes; `args` becomes a parameter of the entry point, with typed fields.
+
+The fields keep the names of the options. One that would hide a section of Bessemer's settings, such as
+`--data`, gets `_arg` at its end, and so does every place that reads it.
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from bessemer.conversion.inference import Kind
+from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
+from bessemer.conversion.settings_module import field_line
+
+
+class SettingsRewriter(Rewriter):
+    """Removes the parser and follows renamed options."""
+
+    kind = "settings"
+    TITLE = "Options"
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> LeftStatement:
+        """Remove the lines that build the parser and parse."""
+        options = self.analysis.script.options
+        if original_node not in options.building:
+            return updated_node
+        where = self.program.where(original_node)
+        fields = [field_line(x) for x in options.options if x.where == where]
+        reason = "a field of Settings, in config/settings.py" if fields else "options come as settings"
+        self.note(original_node, "\n".join(fields), reason)
+        return cst.RemoveFromParent()
+
+    def leave_IndentedBlock(
+        self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock
+    ) -> cst.BaseSuite:
+        """Remove the blank line that the parser would leave at the top."""
+        if not updated_node.body or original_node.body[0] not in self.analysis.script.options.building:
+            return updated_node
+        first, *rest = updated_node.body
+        leading = list(getattr(first, "leading_lines", ()))
+        while leading and leading[0].comment is None:
+            leading.pop(0)
+        return updated_node.with_changes(body=[first.with_changes(leading_lines=leading), *rest])
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        """Follow an option that is called something else in the settings."""
+        name = self.analysis.script.options.renamed.get(original_node.attr.value)
+        if name is None or not self.analysis.kinds.is_a(original_node.value, Kind.SETTINGS):
+            return updated_node
+        changed = updated_node.with_changes(attr=cst.Name(name))
+        self.note(original_node, changed, f"{original_node.attr.value} is taken in the settings")
+        return changed
+
+
+CASES = (
+    Case(
+        "the parser goes, the reads stay",
+        """
+        import argparse
+        def main():
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--lr", type=float, default=0.1)
+            parser.add_argument("--data", default="here")
+            args = parser.parse_args()
+            print(args.lr, args.data)
+        """,
+        """
+        import argparse
+        def main():
+            print(args.lr, args.data_arg)
+        """,
+    ),
+)

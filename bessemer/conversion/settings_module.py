@@ -1,0 +1,79 @@
+"""Compose `config/settings.py`: the options of the research code as a typed settings class."""
+
+from __future__ import annotations
+
+import keyword
+
+import libcst as cst
+
+from bessemer.conversion.option import Option
+from bessemer.conversion.script import Script
+from bessemer.conversion.syntax import walk
+
+
+def compose_settings(script: Script) -> str:
+    """Return the source of the settings module of a project."""
+    options = script.options.options
+    about = " ".join(script.options.description.split())
+    docstring = _quoted(about if about.endswith((".", "!", "?")) or not about else f"{about}.")
+    body: list[str] = []
+    if not options:
+        body.append('    """The research code has no options; Bessemer\'s own are inherited."""')
+    else:
+        body.append(f"    {docstring or _quoted('The options of the research code.')}\n")
+        body += [f"    {field_line(option)}" for option in options]
+    text = "\n".join(
+        [
+            '"""Settings: the options of the research code, with their types, defaults and help."""\n',
+            "from __future__ import annotations\n",
+            *_imports(script, options),
+            "\n\nclass Settings(bessemer.Settings):",
+            *body,
+        ]
+    )
+    return cst.parse_module(text + "\n").code
+
+
+def _imports(script: Script, options: tuple[Option, ...]) -> list[str]:
+    annotations = " ".join(option.annotation for option in options)
+    lines = ["from pathlib import Path"] if "Path" in annotations else []
+    lines += ["from typing import Literal"] if "Literal[" in annotations else []
+    lines += ["import bessemer"]
+    lines += ["from pydantic import Field"] if options else []
+    computed = [option.default for option in options if option.default_is_call]
+    read = {name.value for x in computed if x for name in walk(cst.parse_expression(x), cst.Name)}
+    for statement in script.imports:
+        for node in statement.body:
+            if isinstance(node, cst.Import | cst.ImportFrom) and not isinstance(node.names, cst.ImportStar):
+                bound = {_bound(alias) for alias in node.names}
+                if bound & read:
+                    lines.append(cst.Module([]).code_for_node(node))
+    return lines
+
+
+def _bound(alias: cst.ImportAlias) -> str:
+    return alias.evaluated_alias or alias.evaluated_name.partition(".")[0]
+
+
+def field_line(option: Option) -> str:
+    """Return the line of the settings class that stands for an option."""
+    description = f"description={_quoted(option.description, plain=True)}"
+    default = option.default
+    if default is None:
+        given = description
+    elif option.default_is_call:
+        given = f"default_factory=lambda: {default}, {description}"
+    else:
+        given = f"{default}, {description}"
+    assert not keyword.iskeyword(option.field)
+    return f"{option.field}: {option.annotation} = Field({given})"
+
+
+def _quoted(text: str, *, plain: bool = False) -> str:
+    if not text:
+        return ""
+    if plain:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    escaped = text.replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{escaped}"""' if not escaped.endswith('"') else f'"""{escaped} """'

@@ -1,0 +1,323 @@
+"""What a loop keeps for itself: values that must survive a restart in the middle of the loop.
+
+A position restored inside a loop is not enough when the program counts along: a sum so far, a best
+value, a counter. This module finds such variables by liveness and decides where each one goes:
+`run.totals` for sums over batches (added up over workers), `run.carry` for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import libcst as cst
+
+from bessemer.conversion.flow import Flow, Loop
+from bessemer.conversion.holders import Holder, Placer, Wish, within
+from bessemer.conversion.inference import STATEFUL, Kind, Kinds
+from bessemer.conversion.loops import LoaderLoop, Training
+from bessemer.conversion.plan import Question
+from bessemer.conversion.reductions import Reduction, Reductions
+from bessemer.conversion.script import Script
+from bessemer.conversion.syntax import Program, assigned, fresh_name, walk
+
+_ADDED = (Reduction.SUM, Reduction.SIZE, Reduction.MEAN)
+_FILLS = frozenset(
+    {"append", "extend", "insert", "add", "update", "setdefault", "pop", "remove", "clear"}
+    | {"appendleft", "popleft"}
+)
+_NEVER_CARRIED = STATEFUL | {Kind.LOADER, Kind.DATASET, Kind.DEVICE, Kind.CRITERION, Kind.SETTINGS}
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Every decision about loop-carried values.
+
+    `weighted` are the added expressions that must be multiplied by the worker's share; `whole` the
+    loaders whose batches every worker must see whole, with the reason; `alone` says why training
+    cannot be shared, if it cannot.
+    """
+
+    holders: tuple[Holder, ...]
+    weighted: frozenset[cst.BaseExpression]
+    reductions: Mapping[str, Mapping[str, Reduction]]
+    whole: Mapping[cst.Call, str]
+    questions: tuple[Question, ...]
+    alone: str = ""
+
+
+def find_state(script: Script, kinds: Kinds, training: Training, taken: frozenset[str]) -> State:
+    """Find what every hooked loop carries, and decide how it is kept."""
+    finder = _Finder(script, kinds, training, taken)
+    for function in script.functions:
+        finder.visit(function)
+    return State(
+        tuple(finder.holders),
+        frozenset(finder.weighted),
+        finder.reductions,
+        finder.whole,
+        tuple(finder.questions),
+        finder.alone,
+    )
+
+
+class _Finder:
+    def __init__(self, script: Script, kinds: Kinds, training: Training, taken: frozenset[str]) -> None:
+        self.program: Program = script.program
+        self.kinds = kinds
+        self.training = training
+        self.placer = Placer(script.program)
+        self.rules = Reductions(script.program, kinds)
+        self.taken = set(taken)
+        self.holders: list[Holder] = []
+        self.weighted: set[cst.BaseExpression] = set()
+        self.reductions: dict[str, dict[str, Reduction]] = {}
+        self.whole: dict[cst.Call, str] = {}
+        self.questions: list[Question] = []
+        self.alone = ""
+
+    def visit(self, function: cst.FunctionDef) -> None:
+        """Handle one function: its loops from the outside to the inside."""
+        flow = Flow(self.program, function)
+        hooked: list[Loop] = [x.node for x in self.training.loader_loops if x.function is function]
+        if self.training.where is function and self.training.outer is not None:
+            hooked.append(self.training.outer)
+        hooked.sort(key=self.program.line)
+        wishes: list[Wish] = []
+        for loop in hooked:
+            over = self.training.of(loop)
+            if over is not None:
+                self._ways_part(over)
+            kinds = dict.fromkeys(self._collected(flow, function, loop), "carry")
+            for name in sorted(self._candidates(flow, function, loop)):
+                kinds[name] = self._kind(flow, function, loop, over, name)
+            for name, kind in kinds.items():
+                outer = next(
+                    (w for w in wishes if w.name == name and w.loop in self.program.ancestors(loop)),
+                    None,
+                )
+                if outer is None:
+                    wishes.append(Wish(name, loop, kind))
+                elif kind == "totals" and outer.kind != "totals":
+                    wishes[wishes.index(outer)] = Wish(name, outer.loop, kind)
+        self._place(function, wishes)
+
+    def _ways_part(self, over: LoaderLoop) -> None:
+        """Find where the course of a loop hangs on a worker's own part of the batch.
+
+        Workers that go different ways would wait for each other for ever.
+        """
+        for node in walk(over.node.body, cst.If):
+            parts = (node.body, *([node.orelse] if node.orelse is not None else []))
+            turns = any(any(walk(x, cst.Break, cst.Continue, cst.Return)) for x in parts)
+            steps = any(call in self.training.steps for x in parts for call in walk(x, cst.Call))
+            if not (turns or steps) or self.rules.in_loop(node.test, over.node) is Reduction.SAME:
+                continue
+            where, test = self.program.where(node), self.program.code(node.test)
+            reason = f"the course of the loop hangs on `{test}` at {where}, which workers may see differently"
+            if not over.trains:
+                self._see_whole(over, reason)
+                continue
+            self.alone = self.alone or reason
+            todo = "decide by something that all workers know, to train on several"
+            self.questions.append(Question(where, reason, todo))
+
+    def _candidates(self, flow: Flow, function: cst.FunctionDef, loop: Loop) -> frozenset[str]:
+        stored = flow.stored(loop.body)
+        before = flow.set_before(loop)
+        after = flow.live_after(loop)
+        lost = (stored - before) & after
+        for name in sorted(lost):
+            first = next(x for x in self.program.occurrences(name, function) if x.value == name)
+            self.questions.append(
+                Question(
+                    self.program.where(first),
+                    f"{name} gets its value inside the loop at {self.program.where(loop)} and is "
+                    "read after it; a restart exactly at the loop's end finds it unset",
+                    f"give {name} a value before the loop, and it is carried over restarts",
+                )
+            )
+        found = stored & before & (after | flow.carried(loop))
+        return frozenset(
+            name
+            for name in found
+            if self.program.is_local(name, function) and not self._is_tracked(name, function)
+        )
+
+    def _is_tracked(self, name: str, function: cst.FunctionDef) -> bool:
+        first = self.program.occurrences(name, function)[0]
+        return self.kinds.is_a(first, *_NEVER_CARRIED)
+
+    def _kind(
+        self,
+        flow: Flow,
+        function: cst.FunctionDef,
+        loop: Loop,
+        over: LoaderLoop | None,
+        name: str,
+    ) -> str:
+        """Decide between totals and carry for a variable of a loop."""
+        if over is None:
+            return "carry"
+        uses = [x for x in self.program.occurrences(name, function) if within(self.program, x, loop)]
+        stores = [x for x in uses if self.program.is_store(x)]
+        added = [self._added(store) for store in stores]
+        own = {x for value in added if value is not None for x in value[1]}
+        reads = [x for x in uses if x not in own and x not in stores]
+        kinds = {self.rules.in_loop(value[0], over.node) for value in added if value is not None}
+        remembered = self.reductions.setdefault(function.name.value, {})
+        if None in added or not kinds:
+            return self._other(over, name, stores[0] if stores else loop, kinds)
+        if kinds == {Reduction.SAME}:
+            remembered[name] = Reduction.SAME
+            return "carry"
+        if not kinds <= set(_ADDED):
+            return self._other(over, name, stores[0], kinds)
+        remembered[name] = next(iter(kinds)) if len(kinds) == 1 else Reduction.SUM
+        if name not in flow.live_after(loop):
+            # Never read after the loop: what is shown inside it stays this worker's own.
+            return "carry"
+        for value in added:
+            if value is not None and self.rules.in_loop(value[0], over.node) is Reduction.MEAN:
+                self.weighted.add(value[0])
+        if reads:
+            self._partial(over, name, reads[0])
+        return "totals"
+
+    def _partial(self, over: LoaderLoop, name: str, read: cst.Name) -> None:
+        reason = f"{name} is read at {self.program.where(read)}, before all workers have added to it"
+        if over.trains:
+            self.questions.append(
+                Question(
+                    self.program.where(read),
+                    f"{name} is read inside the loop, where it holds this worker's part only",
+                    "read it after the loop, or accept that this line shows a part",
+                )
+            )
+        else:
+            self._see_whole(over, reason)
+
+    def _other(self, over: LoaderLoop, name: str, node: cst.CSTNode, kinds: set[Reduction]) -> str:
+        """A value that slices of a batch cannot be put together to."""
+        reason = f"{name} at {self.program.where(node)} is neither a sum nor a mean over samples"
+        if not over.trains:
+            self._see_whole(over, reason)
+        elif kinds != {Reduction.SAME}:
+            self.questions.append(
+                Question(
+                    self.program.where(node),
+                    f"{name} is carried from batch to batch; with several workers each one has "
+                    "its own, from its own part of every batch",
+                    "nothing, if it is only shown; else train with scaling.num_workers = 1",
+                )
+            )
+        return "carry"
+
+    def _see_whole(self, over: LoaderLoop, reason: str) -> None:
+        for origin in over.origins:
+            self.whole.setdefault(origin, reason)
+
+    def _collected(self, flow: Flow, function: cst.FunctionDef, loop: Loop) -> Iterator[str]:
+        """Yield the lists and the like that a loop fills, and that must be carried with it."""
+        over = self.training.of(loop)
+        seen: dict[str, cst.CSTNode] = {}
+        for node in walk(loop.body, cst.Call, cst.Subscript):
+            receiver = self._filled(node)
+            if receiver is not None and receiver.value in flow.set_before(loop):
+                seen.setdefault(receiver.value, node)
+        for name, first in seen.items():
+            where = self.program.where(first)
+            if over is not None and not over.trains:
+                self._see_whole(over, f"{name} at {where} collects values of all batches")
+            elif over is not None:
+                self.questions.append(
+                    Question(
+                        where,
+                        f"{name} collects values inside the training loop; with several workers "
+                        "each one collects its own",
+                        "nothing, if it is only shown or plotted",
+                    )
+                )
+            if self.placer.start(function, loop, name) is not None:
+                yield name
+            elif not self.program.is_parameter(name, function):
+                self.questions.append(
+                    Question(
+                        where,
+                        f"{name} is changed by the loop at {self.program.where(loop)}; a restart "
+                        "finds it as it was made before the loop",
+                        "keep what it collects in plain variables, lists or dictionaries",
+                    )
+                )
+
+    def _filled(self, node: cst.Call | cst.Subscript) -> cst.Name | None:
+        """Return the local variable whose object a call or an assignment to an item changes."""
+        func = node.func if isinstance(node, cst.Call) else node
+        if not isinstance(func, cst.Attribute | cst.Subscript):
+            return None
+        receiver = func.value
+        if not isinstance(receiver, cst.Name) or not self.program.is_load(receiver):
+            return None
+        if isinstance(func, cst.Subscript):
+            changes = isinstance(node, cst.Subscript) and self.program.is_store(node)
+        else:
+            is_statement = isinstance(self.program.parent(node), cst.Expr)
+            changes = is_statement and (func.attr.value in _FILLS or self._is_own_object(receiver))
+        if not changes or self.kinds.is_a(receiver, *_NEVER_CARRIED):
+            return None
+        return receiver if self.program.imported(receiver) is None else None
+
+    def _is_own_object(self, receiver: cst.Name) -> bool:
+        """Tell whether a name holds an instance of one of the program's own classes."""
+        for node in self.program.bindings(receiver):
+            pair = assigned(self.program.statement(node)) if isinstance(node, cst.Name) else None
+            if pair is not None and isinstance(pair[1], cst.Call):
+                name = self.program.defined(pair[1].func)
+                if isinstance(self.kinds.definitions.get(name or ""), cst.ClassDef):
+                    return True
+        return False
+
+    def _added(self, store: cst.Name) -> tuple[cst.BaseExpression, tuple[cst.Name, ...]] | None:
+        """Return what `x += value` or `x = x + value` adds, and the reads of x that belong to it."""
+        statement = self.program.parent(store)
+        if isinstance(statement, cst.AugAssign) and isinstance(statement.operator, cst.AddAssign):
+            own = tuple(x for x in walk(statement.value, cst.Name) if x.value == store.value)
+            return None if own else (statement.value, (store,))
+        if isinstance(statement, cst.AssignTarget):
+            pair = assigned(self.program.statement(store))
+            value = pair[1] if pair is not None and len(pair[0]) == 1 else None
+            if isinstance(value, cst.BinaryOperation) and isinstance(value.operator, cst.Add):
+                left, right = value.left, value.right
+                names = [x for x in walk(value, cst.Name) if x.value == store.value]
+                if isinstance(left, cst.Name) and left.value == store.value and len(names) == 1:
+                    return right, (left,)
+        return None
+
+    def _place(self, function: cst.FunctionDef, wishes: list[Wish]) -> None:
+        """Group the variables by loop and kind, and place a holder for each group."""
+        groups: dict[tuple[str, Loop], list[Wish]] = {}
+        for wish in wishes:
+            if self._escapes(function, wish):
+                self.questions.append(
+                    Question(
+                        self.program.where(wish.loop),
+                        f"{wish.name} is carried by this loop and also set by a nested function",
+                        "keep it in an argument or a return value",
+                    )
+                )
+                continue
+            groups.setdefault((wish.kind, wish.loop), []).append(wish)
+        several = {kind: sum(key[0] == kind for key in groups) > 1 for kind in ("totals", "carry")}
+        taken = set(self.taken)
+        for (kind, loop), members in groups.items():
+            over = self.training.of(loop)
+            wanted = kind
+            if several[kind] and over is not None:
+                wanted = f"train_{kind}" if over.trains else f"eval_{kind}"
+            name = fresh_name((wanted,), taken)
+            taken.add(name)
+            self.holders.append(self.placer.place(function, kind, name, loop, members, wishes))
+
+    def _escapes(self, function: cst.FunctionDef, wish: Wish) -> bool:
+        declared = walk(function, cst.Nonlocal, cst.Global)
+        return any(x.name.value == wish.name for node in declared for x in node.names)

@@ -1,0 +1,300 @@
+"""A parsed program with everything that LibCST knows about it, asked by node.
+
+The rest of the converter asks its questions here: what does this name mean, where does it stand,
+which function is it in. Names are resolved through LibCST's scopes, so a local function that
+happens to be called `DataLoader` is never mistaken for the one of PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, overload
+
+import libcst as cst
+from libcst import metadata
+
+NodeT = TypeVar("NodeT", bound=cst.CSTNode)
+OtherT = TypeVar("OtherT", bound=cst.CSTNode)
+ThirdT = TypeVar("ThirdT", bound=cst.CSTNode)
+Definition = cst.FunctionDef | cst.ClassDef
+
+# Where PyTorch defines what it also exports under a shorter name.
+_CANONICAL = {
+    "torch.utils.data.dataloader.DataLoader": "torch.utils.data.DataLoader",
+    "torch.utils.data.dataset.Dataset": "torch.utils.data.Dataset",
+    "torch.utils.data.dataset.IterableDataset": "torch.utils.data.IterableDataset",
+    "torch.utils.data.dataset.TensorDataset": "torch.utils.data.TensorDataset",
+    "torch.utils.data.sampler.Sampler": "torch.utils.data.Sampler",
+    "torch.nn.modules.module.Module": "torch.nn.Module",
+    "torch.nn.modules.Module": "torch.nn.Module",
+    "tqdm.auto.tqdm": "tqdm.tqdm",
+    "tqdm.notebook.tqdm": "tqdm.tqdm",
+    "tqdm.std.tqdm": "tqdm.tqdm",
+    "tqdm.auto.trange": "tqdm.trange",
+    "tqdm.notebook.trange": "tqdm.trange",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One file of research code and the facts that LibCST derives from it.
+
+    Nodes are compared by identity: a fact about a node is a fact about that place in the file.
+    """
+
+    path: str
+    module: cst.Module
+    parents: Mapping[cst.CSTNode, cst.CSTNode]
+    scopes: Mapping[cst.CSTNode, metadata.Scope | None]
+    contexts: Mapping[cst.CSTNode, metadata.ExpressionContext | None]
+    positions: Mapping[cst.CSTNode, metadata.CodeRange]
+    qualified_names: Mapping[cst.CSTNode, Collection[metadata.QualifiedName]]
+
+    def where(self, node: cst.CSTNode) -> str:
+        """Say where a node stands, as `file:line`."""
+        return f"{self.path}:{self.line(node)}"
+
+    def line(self, node: cst.CSTNode) -> int:
+        """Return the line on which a node begins."""
+        return self.positions[node].start.line
+
+    def place(self, node: cst.CSTNode) -> tuple[int, int]:
+        """Return the line and the column at which a node begins."""
+        return _start(self.positions[node])
+
+    def before(self, first: cst.CSTNode, second: cst.CSTNode) -> bool:
+        """Tell whether `first` begins before `second` does."""
+        return _start(self.positions[first]) < _start(self.positions[second])
+
+    def code(self, node: cst.CSTNode) -> str:
+        """Return the source text of a node, without the blank lines and comments around it."""
+        return self.module.code_for_node(node).strip()
+
+    def imported(self, node: cst.CSTNode) -> str | None:
+        """Return the full dotted name of what is imported or built in, else None.
+
+        `nn.Module`, after `import torch.nn as nn`, is `torch.nn.Module`; `len` is `builtins.len`.
+        A name with two meanings has none.
+        """
+        found = self._names(node)
+        local = metadata.QualifiedNameSource.LOCAL
+        if len(found) != 1 or found[0].source is local:
+            return None
+        return _CANONICAL.get(found[0].name, found[0].name)
+
+    def defined(self, node: cst.CSTNode) -> str | None:
+        """Return the name of the top-level thing of this file that an expression names, else None."""
+        found = self._names(node)
+        if len(found) != 1 or found[0].source is not metadata.QualifiedNameSource.LOCAL:
+            return None
+        return None if "." in found[0].name else found[0].name
+
+    def _names(self, node: cst.CSTNode) -> list[metadata.QualifiedName]:
+        if not _is_dotted(node):
+            # LibCST would look through calls and items: `f(x).y` is nothing that `f.y` names.
+            return []
+        value = self.qualified_names.get(node, ())
+        # LibCST computes qualified names when they are first asked for.
+        return list(value() if callable(value) else value)
+
+    def parent(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Return the node that directly holds `node`."""
+        return self.parents[node]
+
+    def ancestors(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+        """Yield what holds `node`, from the inside to the outside."""
+        while node in self.parents:
+            node = self.parents[node]
+            yield node
+
+    def enclosing(self, node: cst.CSTNode, *kinds: type[NodeT]) -> NodeT | None:
+        """Return the nearest thing of one of these kinds around `node`."""
+        return next((outer for outer in self.ancestors(node) if isinstance(outer, kinds)), None)
+
+    def statement(self, node: cst.CSTNode) -> cst.BaseStatement:
+        """Return the innermost whole statement that `node` is in (or is)."""
+        for outer in (node, *self.ancestors(node)):
+            if isinstance(outer, cst.BaseStatement):
+                return outer
+        raise LookupError("the node is not in a statement")
+
+    def function(self, node: cst.CSTNode) -> cst.FunctionDef | None:
+        """Return the outermost function or method around `node`; nested functions belong to it."""
+        inside = [x for x in (node, *self.ancestors(node)) if isinstance(x, cst.FunctionDef)]
+        return inside[-1] if inside else None
+
+    def definition(self, node: cst.CSTNode) -> Definition | None:
+        """Return the top-level function or class that `node` is in."""
+        outer = [x for x in (node, *self.ancestors(node)) if isinstance(x, Definition)]
+        return outer[-1] if outer else None
+
+    def occurrences(self, name: str, function: cst.FunctionDef) -> list[cst.Name]:
+        """Return every place where a local variable of `function` is read or written."""
+        scope = self.scopes.get(function.body)
+        return [
+            node
+            for node in walk(function.body, cst.Name)
+            if node.value == name
+            and self.contexts.get(node) is not None
+            and self._binding_scope(node) is scope
+        ]
+
+    def _binding_scope(self, node: cst.Name) -> metadata.Scope | None:
+        scope = self.scopes.get(node)
+        if scope is None:
+            return None
+        return next((found.scope for found in scope[node.value]), None)
+
+    def is_local(self, name: str, function: cst.FunctionDef) -> bool:
+        """Tell whether `name` is a parameter or a variable of `function`."""
+        scope = self.scopes.get(function.body)
+        return scope is not None and any(found.scope is scope for found in scope[name])
+
+    def is_parameter(self, name: str, function: cst.FunctionDef) -> bool:
+        """Tell whether `name` is a parameter of `function`."""
+        return any(parameter.name.value == name for parameter in parameters(function))
+
+    def bindings(self, name: cst.Name) -> tuple[cst.CSTNode, ...]:
+        """Return the nodes (names, parameters, definitions, imports) that give `name` a value."""
+        scope = self.scopes.get(name)
+        if scope is None:
+            return ()
+        found = [x for x in scope[name.value] if isinstance(x, metadata.Assignment)]
+        return tuple(sorted((x.node for x in found), key=lambda node: _start(self.positions[node])))
+
+    def is_load(self, node: cst.CSTNode) -> bool:
+        """Tell whether a name or attribute is read here, not written."""
+        return self.contexts.get(node) is metadata.ExpressionContext.LOAD
+
+    def is_store(self, node: cst.CSTNode) -> bool:
+        """Tell whether a name or attribute is written here."""
+        return self.contexts.get(node) is metadata.ExpressionContext.STORE
+
+
+def understand(module: cst.Module, path: str) -> Program:
+    """Resolve every name, scope and position of a module."""
+    wrapper = metadata.MetadataWrapper(module)
+    return Program(
+        path=path,
+        module=wrapper.module,
+        parents=wrapper.resolve(metadata.ParentNodeProvider),
+        scopes=wrapper.resolve(metadata.ScopeProvider),
+        contexts=wrapper.resolve(metadata.ExpressionContextProvider),
+        positions=wrapper.resolve(metadata.PositionProvider),
+        qualified_names=wrapper.resolve(metadata.QualifiedNameProvider),
+    )
+
+
+@overload
+def walk(node: cst.CSTNode, kind: type[NodeT], /) -> Iterator[NodeT]: ...
+@overload
+def walk(node: cst.CSTNode, kind: type[NodeT], other: type[OtherT], /) -> Iterator[NodeT | OtherT]: ...
+@overload
+def walk(
+    node: cst.CSTNode, kind: type[NodeT], other: type[OtherT], third: type[ThirdT], /, *more: type[ThirdT]
+) -> Iterator[NodeT | OtherT | ThirdT]: ...
+def walk(node: cst.CSTNode, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
+    """Yield `node` and everything below it that is of one of these kinds, in source order."""
+    if isinstance(node, kinds):
+        yield node
+    for child in node.children:
+        yield from walk(child, *kinds)
+
+
+def expressions(node: cst.CSTNode) -> Iterator[cst.BaseExpression]:
+    """Yield every expression in a node, itself included, in source order."""
+    if isinstance(node, cst.BaseExpression):
+        yield node
+    for child in node.children:
+        yield from expressions(child)
+
+
+@overload
+def walk_own(function: cst.FunctionDef, kind: type[NodeT], /) -> Iterator[NodeT]: ...
+@overload
+def walk_own(
+    function: cst.FunctionDef, kind: type[NodeT], other: type[OtherT], /
+) -> Iterator[NodeT | OtherT]: ...
+def walk_own(function: cst.FunctionDef, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
+    """Like `walk` over a function's body, but not into functions and classes defined inside it."""
+
+    def visit(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+        if isinstance(node, kinds):
+            yield node
+        if not isinstance(node, cst.FunctionDef | cst.ClassDef | cst.Lambda):
+            for child in node.children:
+                yield from visit(child)
+
+    yield from visit(function.body)
+
+
+def statements(body: cst.BaseSuite | cst.Module) -> Sequence[cst.BaseStatement]:
+    """Return the statements of an indented block; a one-line suite (`if x: y`) has none of its own."""
+    if isinstance(body, cst.IndentedBlock | cst.Module):
+        return body.body
+    return ()
+
+
+def small(statement: cst.CSTNode) -> cst.BaseSmallStatement | None:
+    """Return the one small statement of a line, or None if it is a compound or has several."""
+    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
+        return statement.body[0]
+    return None
+
+
+def assigned(statement: cst.CSTNode) -> tuple[tuple[cst.BaseExpression, ...], cst.BaseExpression] | None:
+    """Return the targets and the value of a plain assignment (`a = b = value`, `a: int = value`)."""
+    inner = small(statement)
+    if isinstance(inner, cst.Assign):
+        return tuple(target.target for target in inner.targets), inner.value
+    if isinstance(inner, cst.AnnAssign) and inner.value is not None:
+        return (inner.target,), inner.value
+    return None
+
+
+def parameters(function: cst.FunctionDef) -> tuple[cst.Param, ...]:
+    """Return the named parameters of a function, in order, without `*args` and `**kwargs`."""
+    held = function.params
+    return (*held.posonly_params, *held.params, *held.kwonly_params)
+
+
+def argument(call: cst.Call, keyword: str, position: int | None = None) -> cst.BaseExpression | None:
+    """Return what a call passes as `keyword`, or at `position`, if it passes it in plain sight."""
+    for index, arg in enumerate(call.args):
+        if arg.star:
+            continue
+        if arg.keyword is not None and arg.keyword.value == keyword:
+            return arg.value
+        if arg.keyword is None and index == position:
+            return arg.value
+    return None
+
+
+def literal_text(node: cst.BaseExpression | None) -> str | None:
+    """Return the value of a string literal, else None."""
+    if isinstance(node, cst.SimpleString | cst.ConcatenatedString):
+        value = node.evaluated_value
+        return value if isinstance(value, str) else None
+    return None
+
+
+def fresh_name(wanted: Sequence[str], taken: Collection[str]) -> str:
+    """Return the first of the wanted names that is free, or the last one with a number."""
+    for name in wanted:
+        if name not in taken:
+            return name
+    number = 2
+    while f"{wanted[-1]}_{number}" in taken:
+        number += 1
+    return f"{wanted[-1]}_{number}"
+
+
+def _start(span: metadata.CodeRange) -> tuple[int, int]:
+    return span.start.line, span.start.column
+
+
+def _is_dotted(node: cst.CSTNode) -> bool:
+    while isinstance(node, cst.Attribute):
+        node = node.value
+    return isinstance(node, cst.Name)

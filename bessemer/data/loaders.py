@@ -1,0 +1,297 @@
+"""The batch iterator: takes torch's `DataLoader` arguments and yields this worker's part of each batch.
+
+`Loader` decides which batch comes next and where it is fetched; it reports each pass and batch to a
+`PassObserver` (the run), which keeps time, totals and generators in step. `batch_size` is the global
+batch. Three sources give the same batches: a Ray Data stream, the training process itself, and, for
+`data.order = "research"`, torch's own `DataLoader`.
+
+The first block of a run is fetched in process while the stream starts, so that training does not
+wait for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch.utils._pytree import tree_map
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+)
+
+from bessemer.config.settings import Data
+from bessemer.data.datasets import Fetched, Recipe, fetch
+from bessemer.data.order import CanonicalPlan, ListedPlan, Plan, mix
+from bessemer.errors import UserError
+from bessemer.utils.collectives import Group
+
+Batch = TypeVar("Batch")
+
+
+class BatchSource(Protocol):
+    """Something that makes the batches of a loader one after the other, as `data.stream` does."""
+
+    def get(self, position: int) -> Fetched:
+        """Return the batch at a position."""
+
+    def close(self) -> None:
+        """End it and free what it holds."""
+
+
+# (recipe, first position, end or None) -> a running source
+OpenSource = Callable[[Recipe, int, int | None], BatchSource]
+
+
+class PassObserver(Protocol):
+    """Who is told what a loader does; every worker is told the same, at the same step."""
+
+    def pass_started(self, loader: Loader[Any]) -> None:
+        """A `for` loop over the loader begins."""
+
+    def batch_ready(self, loader: Loader[Any], fetched: Fetched, waited_s: float) -> None:
+        """A batch goes to the loop body; training waited so many seconds for it."""
+
+    def pass_ended(self, loader: Loader[Any]) -> None:
+        """The loop has used up the loader. Workers may talk to each other here."""
+
+    def pass_abandoned(self, loader: Loader[Any]) -> None:
+        """The loop was left early, maybe by an error. Workers must not talk to each other here."""
+
+
+class Loader(Generic[Batch]):
+    """A loop-facing loader; attributes it does not have itself are those of torch's `DataLoader`.
+
+    Attributes:
+        torch_loader: what the research code would have had.
+        number: as given.
+        shard: as given.
+        silent: whether a loop over it gets no batch, because its training is not to be repeated.
+        passes: loops over it that were begun (count).
+
+    Args:
+        arguments: what the research code gave to `DataLoader`.
+        shard: whether each worker gets a slice of each batch, or every worker the whole batch.
+        number: which loader of the program this is, from 0, by order of creation.
+        settings: the run's data settings.
+        group: the workers.
+        observer: who is told about passes and batches.
+        open_source: starts a stream, or None to fetch in process.
+
+    Raises:
+        UserError: the arguments cannot be trained on with these settings.
+    """
+
+    def __init__(
+        self,
+        arguments: dict[str, Any],
+        *,
+        shard: bool,
+        number: int,
+        settings: Data,
+        group: Group,
+        observer: PassObserver,
+        open_source: OpenSource | None,
+    ) -> None:
+        self.torch_loader: DataLoader[Batch] = DataLoader(**arguments)
+        self.number = number
+        self.shard = shard
+        self.silent = False
+        self.passes = 0
+        self._settings = settings
+        self._rank, self._world_size = (group.rank, group.size) if shard else (0, 1)
+        self._observer = observer
+        self._open_source = open_source
+        self._source: BatchSource | None = None
+        self._streams_from: int | None = None
+        generator = arguments.get("generator")
+        seed = generator.initial_seed() if generator is not None else torch.initial_seed()
+        self._key = mix(seed, number)
+        self._check(group)
+
+    def _check(self, group: Group) -> None:
+        if self._settings.order == "research":
+            if group.size > 1:
+                raise UserError(
+                    f'data.order = "research" with {group.size} workers',
+                    expected="scaling.num_workers = 1, as the research code had",
+                    todo='use data.order = "canonical" for more workers',
+                )
+            return
+        if isinstance(self.dataset, IterableDataset):
+            raise UserError(
+                f"{type(self.dataset).__qualname__} is an iterable data set: it has no positions",
+                expected="a data set with __len__ and __getitem__",
+                todo='train it with data.order = "research" and one worker',
+            )
+        if len(self) == 0:
+            raise UserError(
+                f"a loader over {len(self.dataset)} samples has no batch",
+                expected="at least one sample, or one whole batch with drop_last",
+                todo="check the path of the data, the batch size and drop_last",
+            )
+        batch_size = self.torch_loader.batch_size
+        if self.shard and batch_size is not None and batch_size < self._world_size:
+            raise UserError(
+                f"a global batch of {batch_size} samples for {self._world_size} workers",
+                expected=f"batch_size of at least {self._world_size}: each worker needs a sample",
+                todo="raise the batch size, lower scaling.num_workers, or pass shard=False",
+            )
+        if batch_size is None and self.torch_loader.batch_sampler is None and self._world_size > 1:
+            raise UserError(
+                f"single samples (batch_size=None) for {self._world_size} workers",
+                expected="batches that can be shared",
+                todo="pass shard=False to this loader, or set scaling.num_workers = 1",
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "torch_loader":  # not set yet: __init__ failed
+            raise AttributeError(name)
+        return getattr(self.torch_loader, name)
+
+    def __len__(self) -> int:
+        return len(self.torch_loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _Pass(self, self._observer, self._batches())
+
+    def enumerate(self, start: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Count the batches as `enumerate(loader, start)` does; the count survives a restart."""
+        return enumerate(self, start)
+
+    def close(self) -> None:
+        """End the stream, if one runs."""
+        source = self.__dict__.get("_source")
+        if source is not None:
+            source.close()
+            self._source = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what a restart needs: how many passes were begun."""
+        return {"passes": self.passes}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after so many passes."""
+        self.passes = state["passes"]
+
+    def _batches(self) -> Iterator[Fetched]:
+        """Yield the batches of the next pass."""
+        if self.silent:
+            return
+        number = self.passes
+        self.passes += 1
+        if self._settings.order == "research":
+            for batch in self.torch_loader:
+                yield Fetched(batch, 1, 1)
+            return
+        plan = self._canonical_plan()
+        if plan is None:
+            yield from self._listed(number)
+            return
+        steps = plan.steps_per_pass
+        recipe = self._recipe(plan)
+        for step in range(steps):
+            position = number * steps + step
+            yield self._fetch_or_stream(recipe, position, *divmod(position, steps))
+
+    def _fetch_or_stream(self, recipe: Recipe, position: int, number: int, step: int) -> Fetched:
+        if self._open_source is None:
+            return fetch(recipe, number, step, self._rank, self._world_size)
+        if self._streams_from is None:
+            self._streams_from = position + self._settings.block_steps
+        if self._source is None and self._streams_from - position <= self._settings.block_steps // 2:
+            # Not at once: a loader that is rarely used must not slow down the start of the others.
+            self._source = self._open_source(recipe, self._streams_from, None)
+        if self._source is None or position < self._streams_from:
+            return fetch(recipe, number, step, self._rank, self._world_size)
+        return self._source.get(position)
+
+    def _listed(self, number: int) -> Iterator[Fetched]:
+        """Yield one pass over the batches that the research code's own sampler draws."""
+        drawn = self.torch_loader.batch_sampler or ([index] for index in self.torch_loader.sampler)
+        plan = ListedPlan(tuple(tuple(int(index) for index in batch) for batch in drawn))
+        recipe = self._recipe(plan)
+        for step in range(plan.steps_per_pass):
+            yield fetch(recipe, number, step, self._rank, self._world_size)
+
+    def _canonical_plan(self) -> CanonicalPlan | None:
+        """Return the plan of a plain shuffled or unshuffled loader, or None for custom samplers."""
+        loader = self.torch_loader
+        sampler = loader.sampler
+        size = len(loader.dataset)  # type: ignore[arg-type]
+        own_batches = loader.batch_sampler is not None and loader.batch_size is None
+        shuffled = type(sampler) is RandomSampler and not sampler.replacement
+        plain = shuffled or type(sampler) is SequentialSampler
+        if own_batches or not plain or len(sampler) != size:  # type: ignore[arg-type]
+            return None
+        return CanonicalPlan(
+            num_samples=size,
+            batch_size=loader.batch_size or 1,
+            shuffle=shuffled,
+            drop_last=bool(loader.drop_last),
+            key=self._key,
+        )
+
+    def _recipe(self, plan: Plan) -> Recipe:
+        loader = self.torch_loader
+        collate = loader.collate_fn
+        if loader.batch_sampler is None:  # no batching: the sample itself is the batch
+            collate = _Unbatched(loader.collate_fn)
+        return Recipe(loader.dataset, plan, self._key, collate, loader.worker_init_fn)
+
+
+class _Unbatched:
+    """Collates a list of one sample as a loader with `batch_size=None` does: without a new axis."""
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        self._convert = convert
+
+    def __call__(self, samples: list[Any]) -> Any:
+        return self._convert(samples[0])
+
+
+class _Pass(Iterator[Batch]):
+    """One `for` loop over a loader.
+
+    An object and not a generator: a generator is also closed while an error unwinds one worker's
+    stack, and the collective operations at the end of a pass would then wait for the others for ever.
+    """
+
+    def __init__(self, loader: Loader[Batch], observer: PassObserver, batches: Iterator[Fetched]) -> None:
+        self._loader = loader
+        self._observer = observer
+        self._batches = batches
+        self._state = "new"
+
+    def __next__(self) -> Batch:
+        if self._state == "ended":
+            raise StopIteration
+        if self._state == "new":
+            self._state = "running"
+            self._observer.pass_started(self._loader)
+        begun = time.perf_counter()
+        fetched = next(self._batches, None)
+        if fetched is None:
+            self._state = "ended"
+            self._observer.pass_ended(self._loader)
+            raise StopIteration
+        if self._loader.pin_memory and torch.cuda.is_available():
+            fetched = Fetched(_pinned(fetched.batch), fetched.num_samples, fetched.num_global)
+        self._observer.batch_ready(self._loader, fetched, time.perf_counter() - begun)
+        batch: Batch = fetched.batch
+        return batch
+
+    def __del__(self) -> None:
+        if self._state == "running":
+            self._observer.pass_abandoned(self._loader)
+
+
+def _pinned(batch: Any) -> Any:
+    return tree_map(lambda x: x.pin_memory() if isinstance(x, torch.Tensor) else x, batch)

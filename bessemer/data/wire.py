@@ -1,0 +1,56 @@
+"""A batch as bytes: how it travels from the task that fetched it to the worker that trains on it.
+
+Pickle protocol 5 with the tensors' memory out of band. Each tensor and array is copied once when it
+is read, because what Ray's object store hands out is read-only shared memory and research code may
+write into its batch.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import cloudpickle
+import torch
+
+
+class _Buffer(Protocol):
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+
+def encode(batch: Any) -> tuple[bytes, list[bytes]]:
+    """Split a batch (any nesting of tensors, arrays and Python values) into a head and buffers."""
+    buffers: list[pickle.PickleBuffer] = []
+    head = io.BytesIO()
+    _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(batch)
+    return head.getvalue(), [buffer.raw().tobytes() for buffer in buffers]
+
+
+def decode(head: bytes | memoryview, buffers: Sequence[bytes | memoryview]) -> Any:
+    """Rebuild a batch from what `encode` returned; its tensors own their memory and are writable."""
+    return pickle.loads(head, buffers=[bytearray(buffer) for buffer in buffers])
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Sends plain CPU tensors as raw memory; everything else as cloudpickle does."""
+
+    def reducer_override(self, value: Any) -> Any:
+        plain = type(value) is torch.Tensor and value.layout is torch.strided
+        if plain and value.device.type == "cpu" and not value.requires_grad:
+            name, shape = str(value.dtype)[6:], tuple(value.shape)
+            if not value.numel():
+                return _empty, (name, shape)
+            whole = value.resolve_conj().resolve_neg().contiguous()
+            memory = whole.view(-1).view(torch.uint8).numpy()
+            return _tensor, (pickle.PickleBuffer(memory), name, shape)
+        return super().reducer_override(value)
+
+
+def _tensor(memory: _Buffer, dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.frombuffer(memory, dtype=getattr(torch, dtype)).reshape(shape)
+
+
+def _empty(dtype: str, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.empty(shape, dtype=getattr(torch, dtype))

@@ -1,0 +1,1 @@
+"""Models on many workers: placed, kept equal, and their gradients reduced exactly."""

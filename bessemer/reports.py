@@ -1,0 +1,107 @@
+"""What the command line prints when something has ended: results, studies, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from bessemer.training.folders import LOGS_FOLDER, SETTINGS_FILE
+from bessemer.utils.console import duration, number
+
+if TYPE_CHECKING:
+    from bessemer.data.validation import DataReport, Finding
+    from bessemer.training.trainer import Outcome
+    from bessemer.training.tuning import Study
+
+_MAX_CLASSES_SHOWN = 12
+
+
+def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
+    """Print the result of a training run, where things are, and the next commands."""
+    console.print()
+    again = f", {outcome.num_attempts} attempts" if outcome.num_attempts > 1 else ""
+    console.print(
+        f"trained {project} for {outcome.step} steps in {duration(outcome.duration_s)}{again}",
+        style="bold",
+        highlight=False,
+    )
+    metrics = "  ".join(f"{name} {number(value)}" for name, value in outcome.metrics.items())
+    best = "none: the program ended before its first checkpoint"
+    if outcome.checkpoint is not None:
+        best = relative(outcome.checkpoint.path)
+    settings_file = relative(outcome.run_dir / SETTINGS_FILE)
+    lines = [
+        ("result", metrics or "no metrics were logged"),
+        ("checkpoint", best),
+        ("run", f"{outcome.tracked.run_id} in MLflow, experiment {outcome.tracked.experiment_id}"),
+        ("logs", relative(outcome.run_dir / LOGS_FOLDER)),
+        ("next", f"{'make mlflow':<48} # look at the run"),
+        ("", f"{f'make evaluate PROJECT={project}':<48} # judge its checkpoint again"),
+        ("", f'make train PROJECT={project} ARGS="--config {settings_file}"'),
+    ]
+    for name, text in lines:
+        console.print(f"{name:<12}{text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_study(console: Console, project: str, study: Study) -> None:
+    """Print the trials of a study, best first, and where the best settings are."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("trial", study.metric, "state", *study.names):
+        table.add_column(column, justify="left" if column == "state" else "right")
+    for trial in study.ranked():
+        value = "" if trial.value is None else number(trial.value)
+        values = [str(trial.values.get(name, "")) for name in study.names]
+        table.add_row(trial.name, value, trial.state, *values)
+    console.print(table)
+    console.print(f"best settings  {relative(study.best_file)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"next           bessemer train --project {project} --config {relative(study.best_file)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def show_data(console: Console, reports: Sequence[DataReport], between: Sequence[Finding]) -> None:
+    """Print what is in each data set and what is wrong with it."""
+    for report in reports:
+        console.print(
+            f"{report.name}: {report.num_samples:,} samples, {report.num_checked:,} checked; "
+            f"a sample is {', '.join(report.structure) or 'unknown'}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        if report.class_counts:
+            counts = list(report.class_counts.items())
+            shown = "  ".join(f"{label}: {count}" for label, count in counts[:_MAX_CLASSES_SHOWN])
+            more = "  …" if len(counts) > _MAX_CLASSES_SHOWN else ""
+            console.print(f"  classes  {shown}{more}", markup=False, highlight=False, soft_wrap=True)
+        for finding in report.findings:
+            _show_finding(console, finding)
+    for finding in between:
+        _show_finding(console, finding)
+    findings = [finding for report in reports for finding in report.findings] + list(between)
+    errors = sum(finding.severity == "error" for finding in findings)
+    console.print(f"{errors} errors, {len(findings) - errors} warnings", style="bold", highlight=False)
+
+
+def _show_finding(console: Console, finding: Finding) -> None:
+    console.print(
+        f"  {finding.severity}  {finding.check}: {finding.text}",
+        style="red" if finding.severity == "error" else "yellow",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def relative(path: Path | str) -> str:
+    """Return a path from the working directory if it lies there, for reading and copying."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,291 @@
+"""Checkpoints on storage: written whole or not at all, verified when they are read.
+
+A checkpoint is a folder `step-<number>` with `state.pt` and, written last, `manifest.json`, which
+has the size and SHA-256 of the state. A folder without a manifest was cut off and does not count; a
+state whose hash differs is passed over for the checkpoint before it. Only the main worker writes,
+from a thread of its own, after the tensors were copied; every worker reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import operator
+import re
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import torch
+
+from bessemer.errors import CheckpointError
+
+FORMAT = 1
+_STATE = "state.pt"
+_MANIFEST = "manifest.json"
+_FOLDER = re.compile(r"step-\d{10,}")
+# Containers of the standard library that schedulers and carried values use; none runs code.
+_SAFE: list[Any] = [Counter, OrderedDict, set]
+# torch loads no deque safely; this key marks one that was written as a list.
+_DEQUE = "__deque__"
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A complete checkpoint on storage.
+
+    Attributes:
+        path: its folder.
+        step: optimizer steps that were taken (count).
+        sha256: hash of its state.
+        metric: value of checkpoint.best_metric when it was taken, or None.
+    """
+
+    path: str
+    step: int
+    sha256: str
+    metric: float | None
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        url: folder, a path or any fsspec URL.
+        keep: newest checkpoints that are kept (count).
+        better: whether a first metric is better than a second, or None to keep no best one.
+        note: told a sentence when something is out of the ordinary.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        keep: int,
+        better: Callable[[float, float], bool] | None = None,
+        note: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._keep = keep
+        self._better = better
+        self._note = note
+        self._executor = ThreadPoolExecutor(1, "bessemer-checkpoint")
+        self._pending: Future[None] | None = None
+        self._checked = False
+
+    def save(
+        self,
+        state: State,
+        step: int,
+        metric: float | None = None,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Copy a state and write it in the background; waits for the one before.
+
+        Args:
+            state: nested dicts and lists of tensors, numbers, strings and None.
+            step: optimizer steps that were taken (count).
+            metric: value of checkpoint.best_metric, if there is one.
+            before: waits, in the background, for what must be safe before the checkpoint counts.
+
+        Raises:
+            CheckpointError: this or the previous checkpoint cannot be written.
+        """
+        self.wait()
+        copied = _copied(state)
+        self._pending = self._executor.submit(self._write, copied, step, metric, before)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is on storage.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def complete(self) -> list[Saved]:
+        """Return the complete checkpoints, oldest first."""
+        self._fs.invalidate_cache()
+        if not self._fs.exists(self._root):
+            return []
+        found = []
+        for folder in self._fs.ls(self._root, detail=False):
+            if _FOLDER.fullmatch(folder.rstrip("/").split("/")[-1]):
+                manifest = self._manifest(folder)
+                if manifest is not None:
+                    found.append(manifest)
+        return sorted(found, key=lambda saved: saved.step)
+
+    def newest(self) -> tuple[Saved, State] | None:
+        """Load the newest checkpoint that is whole; a damaged one is passed over, and that is said."""
+        for saved in reversed(self.complete()):
+            try:
+                return saved, self.load(saved)
+            except CheckpointError as error:
+                self._note(f"{error.found}; going back to the checkpoint before it")
+        return None
+
+    def best(self) -> Saved | None:
+        """Return the checkpoint with the best metric, the newest if none has one, or None."""
+        saved = self.complete()
+        best = _best(saved, self._better)
+        return best or (saved[-1] if saved else None)
+
+    def load(self, saved: Saved) -> State:
+        """Read and verify a checkpoint.
+
+        Raises:
+            CheckpointError: it is damaged, or holds something other than plain values and tensors.
+        """
+        try:
+            data = self._fs.cat_file(f"{saved.path}/{_STATE}")
+        except OSError as error:
+            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {error}") from error
+        if hashlib.sha256(data).hexdigest() != saved.sha256:
+            raise CheckpointError(
+                f"the checkpoint {saved.path} is damaged: its hash is not the one in {_MANIFEST}",
+                expected=f"sha256 {saved.sha256[:16]}…",
+            )
+        return _loaded(data, saved.path)
+
+    def close(self) -> None:
+        """Wait for the last checkpoint and end the thread."""
+        try:
+            self.wait()
+        finally:
+            self._executor.shutdown()
+
+    def _write(self, state: State, step: int, metric: float | None, before: Callable[[], None]) -> None:
+        folder = f"{self._root}/step-{step:010d}"
+        data = _saved(state, folder)
+        if not self._checked:
+            # What cannot be read back must be found at the first checkpoint, not at a restart.
+            _loaded(data, folder)
+            self._checked = True
+        try:
+            digest = hashlib.sha256(data).hexdigest()
+            manifest = {
+                "format": FORMAT,
+                "step": step,
+                "metric": metric,
+                "bytes": len(data),
+                "sha256": digest,
+            }
+            self._fs.makedirs(folder, exist_ok=True)
+            if self._fs.exists(f"{folder}/{_MANIFEST}"):
+                self._fs.rm_file(f"{folder}/{_MANIFEST}")
+            self._fs.pipe_file(f"{folder}/{_STATE}", data)
+            before()
+            self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
+            self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
+            self._prune()
+        except Exception as error:
+            raise CheckpointError(
+                f"a checkpoint at step {step} cannot be written to {self._root}: {error}",
+                expected="storage that can be written, with room for it",
+                todo="free some room or set checkpoint.storage_path; training goes on from the "
+                "checkpoint before",
+            ) from error
+
+    def _prune(self) -> None:
+        saved = self.complete()
+        best = _best(saved, self._better)
+        for old in saved[: -self._keep]:
+            if old != best:
+                # The manifest goes first: a removal that is cut off leaves no whole-looking folder.
+                self._fs.rm_file(f"{old.path}/{_MANIFEST}")
+                self._fs.rm(old.path, recursive=True)
+
+    def _manifest(self, folder: str) -> Saved | None:
+        try:
+            values = json.loads(self._fs.cat_file(f"{folder}/{_MANIFEST}"))
+            return Saved(folder, values["step"], values["sha256"], values["metric"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            self._note(f"the manifest of {folder} is damaged; it does not count")
+            return None
+
+
+def comparison(metric: str, mode: str) -> Callable[[float, float], bool] | None:
+    """Return what tells whether one value of the best metric is better than another, if there is one."""
+    if not metric:
+        return None
+    return operator.lt if mode == "min" else operator.gt
+
+
+def _best(saved: list[Saved], better: Callable[[float, float], bool] | None) -> Saved | None:
+    best: Saved | None = None
+    if better is None:
+        return None
+    for candidate in saved:
+        if candidate.metric is None or candidate.metric != candidate.metric:
+            continue
+        if best is None or best.metric is None or better(candidate.metric, best.metric):
+            best = candidate
+    return best
+
+
+def _copied(value: Any) -> Any:
+    """Copy a state to the CPU, in containers that load safely; other values are kept as they are."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, deque):
+        return {_DEQUE: [_copied(item) for item in value], "maxlen": value.maxlen}
+    if type(value) in (dict, OrderedDict, defaultdict):
+        kind = OrderedDict if type(value) is OrderedDict else dict
+        return kind((key, _copied(item)) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
+
+
+def _revived(value: Any) -> Any:
+    """Undo what `_copied` did to containers."""
+    if isinstance(value, dict) and set(value) == {_DEQUE, "maxlen"}:
+        return deque((_revived(item) for item in value[_DEQUE]), maxlen=value["maxlen"])
+    if type(value) in (dict, OrderedDict):
+        return type(value)((key, _revived(item)) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(_revived(item) for item in value)
+    return value
+
+
+def _saved(state: State, path: str) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+    except Exception as error:
+        raise _unsafe(path, error) from error
+    return buffer.getvalue()
+
+
+def _loaded(data: bytes, path: str) -> State:
+    try:
+        with torch.serialization.safe_globals(_SAFE):
+            state: State = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _unsafe(path, error) from error
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"the checkpoint {path} has format {state.get('format')}", expected=f"format {FORMAT}"
+        )
+    revived: State = _revived(state)
+    return revived
+
+
+def _unsafe(path: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"the checkpoint {path} holds something that cannot be loaded safely: "
+        f"{(str(error).splitlines() or [type(error).__name__])[0]}",
+        expected="tensors, numbers, strings, lists, dicts and None in every state_dict() and "
+        "every carried value",
+        todo="convert the value before it is carried or tracked, for example with float(x)",
+    )

@@ -1,0 +1,7 @@
+"""The names of what a run leaves in its folder, for whoever writes or looks for it."""
+
+CHECKPOINTS_FOLDER = "checkpoints"
+LOGS_FOLDER = "logs"
+SETTINGS_FILE = "settings.toml"
+RECORD_FILE = "run.json"
+RESULT_FILE = "result.json"

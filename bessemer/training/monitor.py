@@ -1,0 +1,106 @@
+"""The line between the workers of a run and its driver: a small actor that keeps events until read.
+
+Ray Train's own channel is polled every two seconds and holds one report, so it cannot carry
+progress. This one is fire and forget for the workers, and outlives them, so it also counts the
+attempts and knows whether the last one failed in the same way as the one before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from bessemer.errors import BessemerError
+from bessemer.utils.events import Event
+
+_MAX_EVENTS = 10_000
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a worker group is told when it starts.
+
+    Attributes:
+        number: 1 for the first attempt of the run.
+        give_up: why it should not train at all, or None.
+    """
+
+    number: int
+    give_up: BessemerError | None
+
+
+class Mailbox:
+    """State of the actor; an ordinary class, so that tests need no Ray."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
+        self._num_attempts = 0
+        self._final_error: BessemerError | None = None
+        self._failures: dict[tuple[int, str], int] = {}
+
+    def begin_attempt(self) -> Attempt:
+        """Count an attempt, unless it is to give up; the main worker calls it once when it starts."""
+        if self._final_error is None:
+            self._num_attempts += 1
+        return Attempt(self._num_attempts, self._final_error)
+
+    def send(self, event: Event) -> None:
+        """Keep an event for the driver."""
+        self._events.append(event)
+
+    def fail(self, error: BessemerError) -> None:
+        """Record an error that no restart can mend."""
+        self._final_error = self._final_error or error
+
+    def failed_at(self, step: int, error: BessemerError) -> None:
+        """Record an error of the project's code; the same one in two attempts at one step is final."""
+        first_attempt = self._failures.setdefault((step, error.found), self._num_attempts)
+        if first_attempt != self._num_attempts:
+            self.fail(error)
+
+    def read(self) -> tuple[list[Event], BessemerError | None, int]:
+        """Return the events since the last call, the final error, and the number of attempts."""
+        events = list(self._events)
+        self._events.clear()
+        return events, self._final_error, self._num_attempts
+
+
+class Monitor:
+    """A handle of the mailbox actor, for the driver and for workers; it can be pickled."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @classmethod
+    def start(cls) -> Monitor:
+        """Start the actor on the driver's node, reserving nothing."""
+        return cls(ray.remote(Mailbox).options(num_cpus=0).remote())
+
+    def begin_attempt(self) -> Attempt:
+        """Count an attempt and wait for what is known about it."""
+        attempt: Attempt = ray.get(self._actor.begin_attempt.remote())
+        return attempt
+
+    def send(self, event: Event) -> None:
+        """Tell the driver something; returns at once."""
+        self._actor.send.remote(event)
+
+    def fail(self, error: BessemerError) -> None:
+        """Tell the driver that no restart can help; waits until it is recorded."""
+        ray.get(self._actor.fail.remote(error))
+
+    def failed_at(self, step: int, error: BessemerError) -> None:
+        """Tell the driver that the project's code failed; waits until it is recorded."""
+        ray.get(self._actor.failed_at.remote(step, error))
+
+    def read(self) -> tuple[list[Event], BessemerError | None, int]:
+        """Return what came in since the last call; see `Mailbox.read`."""
+        result: tuple[list[Event], BessemerError | None, int] = ray.get(self._actor.read.remote())
+        return result
+
+    def stop(self) -> None:
+        """End the actor."""
+        ray.kill(self._actor)

@@ -1,0 +1,95 @@
+"""What leaves a worker: metrics and files to MLflow, events to the driver. Only the main worker's is open.
+
+Muted while a restart replays lines whose effects have already left the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from bessemer.tracking import MetricWriter
+from bessemer.training.monitor import Monitor
+from bessemer.utils.events import Event
+
+
+class Outlet:
+    """The one way out of a worker.
+
+    Args:
+        writer: writes to MLflow, or None to record nothing.
+        monitor: tells the driver, or None to tell nobody.
+    """
+
+    def __init__(self, writer: MetricWriter | None = None, monitor: Monitor | None = None) -> None:
+        self._writer = writer
+        self._monitor = monitor
+        self.muted = False
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Record metrics at a step."""
+        if self._writer is not None and not self.muted:
+            self._writer.log(values, step)
+
+    def event(self, event: Event) -> None:
+        """Tell the driver."""
+        if self._monitor is not None and not self.muted:
+            self._monitor.send(event)
+
+    def file(self, path: Path, folder: str) -> None:
+        """Keep a copy of a file with the MLflow run."""
+        if self._writer is not None and not self.muted:
+            self._writer.log_file(path, folder)
+
+    def tags(self, tags: dict[str, str]) -> None:
+        """Set tags of the MLflow run."""
+        if self._writer is not None:
+            self._writer.set_tags(tags)
+
+    def barrier(self) -> Callable[[], None]:
+        """Return a function that waits until what left so far is recorded."""
+        return self._writer.barrier() if self._writer is not None else lambda: None
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _Tee:
+    """A text stream that writes to several others while a condition holds, and to none otherwise."""
+
+    def __init__(self, targets: list[TextIO], is_open: Callable[[], bool]) -> None:
+        self._targets = targets
+        self._is_open = is_open
+
+    def write(self, text: str) -> int:
+        if self._is_open():
+            for target in self._targets:
+                target.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for target in self._targets:
+            target.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def prints_of(is_main: bool, log_file: Path, is_muted: Callable[[], bool]) -> Iterator[None]:
+    """Send what the project's code prints to a log file, and nothing from the other workers."""
+    if not is_main:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+        return
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with open(log_file, "a", buffering=1, encoding="utf-8") as log:
+        tee = _Tee([log, sys.stdout], lambda: not is_muted())
+        with contextlib.redirect_stdout(tee):
+            yield

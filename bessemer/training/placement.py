@@ -1,0 +1,94 @@
+"""Do the wished workers fit on the cluster? A pure decision on numbers; Ray would wait for ever.
+
+Also decides what each worker computes on and what is left for data, so that training and Ray Data
+never wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bessemer.config.settings import Data, Scaling
+from bessemer.errors import PlacementError
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node of the cluster has, free or not.
+
+    Attributes:
+        cpus: logical CPUs (count).
+        gpus: GPUs (count).
+    """
+
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a run uses the cluster.
+
+    Attributes:
+        num_workers: processes that train (count).
+        use_gpu: whether they compute on GPUs.
+        cpus_per_worker: logical CPUs reserved for each (count).
+        gpus_per_worker: GPUs reserved for each; 0 without GPUs (count).
+        cpus_per_task: logical CPUs for a Ray Data task; 0 where the workers have them all.
+    """
+
+    num_workers: int
+    use_gpu: bool
+    cpus_per_worker: float
+    gpus_per_worker: float
+    cpus_per_task: float
+
+    @property
+    def resources_per_worker(self) -> dict[str, float]:
+        """What Ray reserves for a worker."""
+        resources = {"CPU": self.cpus_per_worker}
+        if self.use_gpu:
+            resources["GPU"] = self.gpus_per_worker
+        return resources
+
+
+def decide_placement(scaling: Scaling, data: Data, nodes: Sequence[Node]) -> Placement:
+    """Decide how a run uses a cluster.
+
+    Raises:
+        PlacementError: the workers do not fit; says how many would.
+    """
+    with_gpu = _num_fitting(nodes, scaling.cpus_per_worker, scaling.gpus_per_worker)
+    with_cpu = _num_fitting(nodes, scaling.cpus_per_worker, 0)
+    use_gpu = scaling.device == "gpu" or (scaling.device == "auto" and with_gpu >= scaling.num_workers)
+    fitting = with_gpu if use_gpu else with_cpu
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    if fitting < scaling.num_workers:
+        wish = f"{scaling.cpus_per_worker:g} CPU"
+        if use_gpu:
+            wish += f" and {scaling.gpus_per_worker:g} GPU"
+        less = (
+            f"set --scaling.num-workers {fitting}"
+            if fitting
+            else "lower --scaling.cpus-per-worker" + (" or set --scaling.device cpu" if use_gpu else "")
+        )
+        raise PlacementError(
+            f"{scaling.num_workers} workers of {wish} each, on {len(nodes)} node(s) that have "
+            f"{cpus:g} CPU and {gpus:g} GPU",
+            expected=f"at most {fitting} such workers fit",
+            todo=f"{less}, or add nodes to the cluster",
+        )
+    spare = cpus - scaling.num_workers * scaling.cpus_per_worker
+    num_tasks = scaling.num_workers * data.tasks_per_worker
+    return Placement(
+        num_workers=scaling.num_workers,
+        use_gpu=use_gpu,
+        cpus_per_worker=scaling.cpus_per_worker,
+        gpus_per_worker=scaling.gpus_per_worker if use_gpu else 0.0,
+        cpus_per_task=1.0 if spare >= num_tasks else 0.0,
+    )
+
+
+def _num_fitting(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+    return sum(int(min(node.cpus / cpus, node.gpus / gpus if gpus else float("inf"))) for node in nodes)

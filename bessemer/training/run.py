@@ -1,0 +1,293 @@
+"""`Run`: what a training program sees of Bessemer. It takes hold of the program at five places only.
+
+The batch iterator, the outer iterator, where a model is placed, the optimizer's step, and what
+leaves the program. The loop itself stays the researcher's. A `Run` knows nothing of Ray: it is given
+its workers, its storage and its way out, so it works the same in a test, in one process, and under
+Ray Train. The bookkeeping behind it is in `session`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from bessemer.config.settings import Settings
+from bessemer.data.loaders import Loader
+from bessemer.errors import UserError
+from bessemer.models.architectures import place, summarise
+from bessemer.training.leaving import figure_to_file, inside, save_to_file
+from bessemer.training.loops import OuterLoop
+from bessemer.training.session import Session
+from bessemer.training.values import Carried, Totals
+
+if TYPE_CHECKING:
+    import os
+
+    import ray.data
+    from matplotlib.figure import Figure
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_LOADER_SIGNATURE = inspect.signature(DataLoader.__init__)
+_current: Run | None = None
+
+
+class Run:
+    """A training run as its program sees it, on one worker.
+
+    Attributes:
+        settings: the project's settings.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.settings: Settings = session.given.settings
+
+    @property
+    def device(self) -> torch.device:
+        """What this worker computes on."""
+        return self._session.given.device
+
+    @property
+    def rank(self) -> int:
+        """Number of this worker, from 0."""
+        return self._session.group.rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of workers."""
+        return self._session.group.size
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the main worker, the only one that prints and writes."""
+        return self.rank == 0
+
+    @property
+    def output_dir(self) -> Path:
+        """Folder for files that the program leaves; the same on every worker of a node."""
+        return self._session.given.output_dir
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps so far (count)."""
+        return self._session.hooks.step
+
+    @property
+    def share(self) -> float:
+        """This worker's fraction of the global batch being computed, in [0, 1]; 1 outside a loop.
+
+        A mean over this worker's part of a batch counts that much: `totals.loss += loss * run.share`.
+        """
+        return self._session.passes.share
+
+    def place(self, model: Model) -> Model:
+        """Move a model to the device and make it equal on all workers; returns the same object.
+
+        Its gradients are summed over workers at each optimizer step, however they are computed.
+        """
+        session = self._session
+        session.settle()
+        place(model, self.device, session.group)
+        if not any(known is model for known in session.models):
+            session.models.append(model)
+            session.reducer.watch(model)
+            session.outlet.event(summarise(model))
+            session.keep_example(model)
+        return model
+
+    def track(self, **objects: Any) -> None:
+        """Name what must survive a restart: models, optimizers, schedulers, scalers.
+
+        Args:
+            objects: anything with `state_dict` and `load_state_dict`, by a name of its own.
+
+        Raises:
+            UserError: an object has no state, or the name already means something else.
+        """
+        for name, value in objects.items():
+            if not (hasattr(value, "state_dict") and hasattr(value, "load_state_dict")):
+                raise UserError(
+                    f"run.track got {type(value).__name__} for {name!r}",
+                    expected="an object with state_dict() and load_state_dict()",
+                    todo="keep plain values in run.carry(...)",
+                )
+            known = self._session.tracked.setdefault(name, value)
+            if known is not value:
+                raise UserError(
+                    f"run.track got a second object for {name!r}", expected="a name for each object"
+                )
+
+    def loader(self, dataset: Dataset[Any], *args: Any, shard: bool = True, **kwargs: Any) -> Loader[Any]:
+        """Return a loader with the arguments of torch's `DataLoader`; `batch_size` is the global one.
+
+        Args:
+            dataset: a map-style data set.
+            args: as `DataLoader` takes them.
+            shard: whether each worker gets its slice of each batch; otherwise all get whole batches.
+            kwargs: as `DataLoader` takes them.
+
+        Raises:
+            UserError: the batch is smaller than the number of workers, or the data set is empty.
+        """
+        session = self._session
+        session.settle()
+        bound = _LOADER_SIGNATURE.bind(None, dataset, *args, **kwargs).arguments
+        bound.pop("self")
+        loader: Loader[Any] = Loader(
+            bound,
+            shard=shard,
+            number=session.created.next("loader"),
+            settings=self.settings.data,
+            group=session.group,
+            observer=session.passes,
+            open_source=session.given.open_source,
+        )
+        session.add_loader(loader)
+        return loader
+
+    def stream(
+        self,
+        dataset: ray.data.Dataset,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        drop_last: bool = False,
+        shard: bool = True,
+    ) -> Loader[Any]:
+        """Return a loader over a Ray Data source, with the same order and restart as `loader`.
+
+        The rows are materialised in the object store once; each sample is a row as a dict of
+        Python values and NumPy arrays.
+
+        Raises:
+            UserError: the workers have reserved every CPU, so that Ray Data has none to read with.
+        """
+        from bessemer.data.rows import materialise
+
+        rows = materialise(dataset) if self.is_main else None
+        rows = self._session.group.broadcast_object(rows)
+        if isinstance(rows, UserError):
+            raise rows
+        return self.loader(
+            rows,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            collate_fn=collate_fn,
+            drop_last=drop_last,
+            shard=shard,
+        )
+
+    def epochs(self, *range_or_items: Any) -> OuterLoop[Any]:
+        """Return the outer iterator: `run.epochs(10)`, `run.epochs(1, 11)`, or over any iterable.
+
+        Between its turns a checkpoint is taken; after a restart it goes on with the next turn.
+        """
+        items: Iterable[Any]
+        if len(range_or_items) == 1 and not isinstance(range_or_items[0], int):
+            items = range_or_items[0]
+        else:
+            items = range(*range_or_items)
+        self._session.settle()
+        return OuterLoop(items, self._session.created.next("loop"), self._session)
+
+    def steps(self, *range_args: int) -> OuterLoop[int]:
+        """Return an outer iterator that counts, for ever without an argument: for `while True`."""
+        items = range(*range_args) if range_args else itertools.count()
+        self._session.settle()
+        return OuterLoop(items, self._session.created.next("loop"), self._session)
+
+    def carry(self, **initial: Any) -> Carried:
+        """Return values that the loop keeps for itself, as attributes that survive a restart."""
+        self._session.settle()
+        number = self._session.created.next("values")
+        carried = Carried(initial)
+        self._session.add_values(carried, number)
+        return carried
+
+    def totals(self, **initial: Any) -> Totals:
+        """Return sums as attributes; what is added in a loop over a sharded loader is summed over
+        workers when that loop ends, so an evaluation is exact at any number of workers."""
+        self._session.settle()
+        number = self._session.created.next("values")
+        totals = Totals(initial, number, self._session.settle)
+        self._session.add_values(totals, number)
+        return totals
+
+    def log(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Record metrics: numbers, or tensors with one element, which are not waited for.
+
+        In a loop over a sharded loader the value of the whole batch is recorded: the mean over
+        workers, weighted by their share of it. Call it on every worker; only the main one writes.
+
+        Args:
+            metrics: values by name, such as `{"train/loss": loss}`.
+            step: optimizer step that they belong to; by default the current one.
+        """
+        session = self._session
+        session.settle()
+        session.metrics.add(
+            metrics,
+            self.step if step is None else step,
+            share=self.share,
+            in_pass=session.passes.any,
+            combine=session.passes.sharded,
+        )
+        if not session.passes.any:
+            session.metrics.flush(everyone=False)
+
+    def save(self, value: Any, name: str | os.PathLike[str]) -> Path:
+        """Write what `torch.save` would, under the run's own folder, and keep it with the run.
+
+        Returns:
+            Where the main worker wrote it.
+        """
+        self._session.settle()
+        target = inside(self.output_dir, name)
+        if self.is_main and not self._session.outlet.muted:
+            save_to_file(value, target)
+            self._session.outlet.file(target, "files")
+        return target
+
+    def figure(self, figure: Figure, name: str | os.PathLike[str]) -> Path:
+        """Write a matplotlib figure under the run's own folder, and keep it with the run.
+
+        Returns:
+            Where the main worker wrote it.
+        """
+        self._session.settle()
+        target = inside(self.output_dir, name)
+        if not target.suffix:
+            target = target.with_suffix(".png")
+        if self.is_main and not self._session.outlet.muted:
+            figure_to_file(figure, target)
+            self._session.outlet.file(target, "figures")
+        return target
+
+
+def current_run() -> Run:
+    """Return the run of this process, from anywhere in the program.
+
+    Raises:
+        UserError: no run is going on.
+    """
+    if _current is None:
+        raise UserError(
+            "current_run() was called outside of a run",
+            expected="a program that bessemer trains",
+            todo="start it with `bessemer train` or bessemer.fit(...)",
+        )
+    return _current
+
+
+def set_current_run(run: Run | None) -> None:
+    """Make a run the one that `current_run` returns; for whoever starts a program."""
+    global _current
+    _current = run

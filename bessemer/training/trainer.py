@@ -1,0 +1,262 @@
+"""`fit`: one training run from settings to result.
+
+The driver's side: it makes the run's folder, connects to Ray, opens the MLflow run, has the workers
+do the job, and closes everything. How the job runs on Ray is in `launch`, what a worker does in
+`worker`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+from rich.console import Console
+
+from bessemer.config.loading import fields_of, to_toml, value_at
+from bessemer.config.settings import Settings
+from bessemer.errors import SettingsError, StorageError
+from bessemer.tracking import (
+    Status,
+    TrackedRun,
+    check_store,
+    close_run,
+    open_run,
+    tracking_uri,
+)
+from bessemer.training.folders import CHECKPOINTS_FOLDER, RECORD_FILE, RESULT_FILE, SETTINGS_FILE
+from bessemer.training.placement import Placement, decide_placement
+from bessemer.utils.console import TrainingScreen
+
+if TYPE_CHECKING:
+    from bessemer.training.checkpoints import CheckpointStore, Saved
+
+_PROBE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run came to.
+
+    Attributes:
+        name: of the run.
+        run_dir: folder with its checkpoints, logs and files.
+        metrics: the last value of each metric of the outer loop's rows.
+        step: optimizer steps (count).
+        checkpoint: the best checkpoint, or None.
+        tracked: its MLflow run.
+        num_attempts: worker groups that began; 1 if no worker failed (count).
+        duration_s: from the call of `fit` to its end (seconds).
+        first_step_at: when the first optimizer step was done (seconds since 1970), or None.
+    """
+
+    name: str
+    run_dir: Path
+    metrics: Mapping[str, float]
+    step: int
+    checkpoint: Saved | None
+    tracked: TrackedRun
+    num_attempts: int
+    duration_s: float
+    first_step_at: float | None
+
+
+def fit(
+    program: Callable[..., Any] | str,
+    settings: Settings,
+    *,
+    project: str = "",
+    search_path: Sequence[str] = (),
+    code: Sequence[Path] = (),
+    tags: Mapping[str, str] | None = None,
+    console: Console | None = None,
+) -> Outcome:
+    """Train: run `program(run, settings)` on the workers that the settings ask for.
+
+    Args:
+        program: a function, or `package.module:function` to be imported on each worker.
+        settings: the run's settings.
+        project: name for the experiment and the folder; by default the function's.
+        search_path: folders that workers put in front of `sys.path`.
+        code: folders of the packages that the model needs when it has to be pickled.
+        tags: more tags of the MLflow run.
+        console: where progress is shown; by default standard output.
+
+    Raises:
+        ClusterError: no Ray cluster answers.
+        PlacementError: the workers do not fit on the cluster.
+        StorageError: the run's folder cannot be written.
+        TrackingError: MLflow cannot be reached.
+        TrainingError: the program failed, or workers failed more often than `max_failures`.
+    """
+    begun = time.monotonic()
+    project = project or getattr(program, "__name__", str(program))
+    storage = storage_folder(settings)
+    uri = tracking_uri(settings.tracking.uri, storage)
+    # Ray and MLflow take seconds each to start, and do not need each other.
+    store_checked = _started(lambda: check_store(uri))
+    placement = place_workers(settings)
+    store_checked.result()
+
+    from bessemer.training.launch import Heard, launch
+    from bessemer.training.monitor import Monitor
+    from bessemer.training.worker import Job
+
+    run_dir = make_run_dir(storage, project, settings.tracking.run_name)
+    settings_toml = to_toml(settings)
+    (run_dir / SETTINGS_FILE).write_text(settings_toml, encoding="utf-8")
+    tracked = open_run(
+        uri,
+        settings.tracking.experiment or project,
+        run_dir.name,
+        {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))},
+        {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})},
+        settings_toml,
+        storage,
+    )
+    record_run(run_dir, tracked)
+    status: Status = "FAILED"
+    heard = Heard({})
+    monitor = Monitor.start()
+    try:
+        job = Job(
+            search_path=tuple(search_path),
+            program=program if isinstance(program, str) else cloudpickle.dumps(program),
+            settings=cloudpickle.dumps(settings),
+            run_dir=run_dir,
+            placement=placement,
+            tracked=tracked,
+            monitor=monitor,
+            code=tuple(code),
+        )
+        launch(job, settings.scaling.max_failures, TrainingScreen(console or Console()), heard)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        with contextlib.suppress(Exception):
+            monitor.stop()
+        close_run(tracked, status, {"bessemer.attempts": str(heard.num_attempts)})
+    outcome = Outcome(
+        name=run_dir.name,
+        run_dir=run_dir,
+        metrics=heard.metrics,
+        step=heard.step,
+        checkpoint=checkpoints_of(run_dir, settings).best(),
+        tracked=tracked,
+        num_attempts=heard.num_attempts,
+        duration_s=time.monotonic() - begun,
+        first_step_at=heard.first_step_at,
+    )
+    (run_dir / RESULT_FILE).write_text(json.dumps(asdict(outcome), indent=2, default=str) + "\n")
+    return outcome
+
+
+def _started(work: Callable[[], None]) -> Future[None]:
+    """Begin some work in a thread that nobody waits for when something else fails first."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="bessemer-store-check", daemon=True).start()
+    return future
+
+
+def place_workers(settings: Settings) -> Placement:
+    """Connect to Ray and decide how a run uses the cluster.
+
+    Raises:
+        ClusterError: no Ray cluster answers.
+        PlacementError: the workers do not fit on it.
+    """
+    from bessemer.training.cluster import connect
+
+    connection = connect(settings.cluster)
+    return decide_placement(settings.scaling, settings.data, connection.nodes)
+
+
+def storage_folder(settings: Settings) -> Path:
+    """Return the folder of all runs, made if it is not there.
+
+    Raises:
+        StorageError: it cannot be made or written.
+    """
+    configured = settings.checkpoint.storage_path
+    if "://" in configured:
+        raise SettingsError(
+            f"checkpoint.storage_path = {configured!r} is a URL",
+            expected="a folder that every node can reach",
+            todo="mount the storage, or use a shared file system",
+        )
+    storage = Path(configured).expanduser().absolute()
+    probe = storage / f".probe-{secrets.token_hex(4)}"
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"x" * _PROBE_BYTES)
+    except OSError as error:
+        raise StorageError(
+            f"the storage folder {storage} cannot be written: {error.strerror or error}",
+            expected="a folder with write permission and room for checkpoints",
+            todo="set --checkpoint.storage-path to another folder, or free some room",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return storage
+
+
+def make_run_dir(storage: Path, project: str, name: str = "") -> Path:
+    """Make the folder of a new run; its name is the time and four random digits unless given.
+
+    Raises:
+        StorageError: a run of that name exists.
+    """
+    name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    run_dir = storage / project / name
+    try:
+        run_dir.mkdir(parents=True)
+    except FileExistsError:
+        raise StorageError(
+            f"there is a run {name} of {project} already: {run_dir}",
+            expected="a name that is not taken",
+            todo="choose another tracking.run_name, or leave it empty",
+        ) from None
+    return run_dir
+
+
+def record_run(run_dir: Path, tracked: TrackedRun) -> None:
+    """Write down beside a run's checkpoints where it is tracked."""
+    (run_dir / RECORD_FILE).write_text(json.dumps(asdict(tracked), indent=2) + "\n", encoding="utf-8")
+
+
+def recorded_run(run_dir: Path) -> TrackedRun | None:
+    """Return where a run is tracked, if that was written down."""
+    file = run_dir / RECORD_FILE
+    return TrackedRun(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def checkpoints_of(run_dir: Path, settings: Settings) -> CheckpointStore:
+    """Return the checkpoints of a run, for reading."""
+    from bessemer.training.checkpoints import CheckpointStore, comparison
+
+    checkpoint = settings.checkpoint
+    return CheckpointStore(
+        str(run_dir / CHECKPOINTS_FOLDER),
+        checkpoint.keep,
+        comparison(checkpoint.best_metric, checkpoint.best_mode),
+    )

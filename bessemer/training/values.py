@@ -1,0 +1,124 @@
+"""Values that a loop keeps for itself and that must survive a restart: `run.carry` and `run.totals`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from bessemer.utils.collectives import Group
+
+
+class Carried:
+    """Loop-carried values as attributes: `best = run.carry(accuracy=0.0)`, then `best.accuracy`.
+
+    Only names that were given at the start can be set, so a misspelt one is an error.
+    """
+
+    def __init__(self, initial: dict[str, Any]) -> None:
+        object.__setattr__(self, "_values", dict(initial))
+
+    def __getattr__(self, name: str) -> Any:
+        values = self.__dict__.get("_values", {})
+        if name not in values:
+            raise AttributeError(f"no value {name!r} is carried; there are: {', '.join(values)}")
+        return values[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._values:
+            raise AttributeError(
+                f"no value {name!r} is carried; there are: {', '.join(self._values)}; "
+                "name it with its first value in run.carry() or run.totals()"
+            )
+        self._values[name] = value
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
+        return f"{type(self).__name__}({inside})"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return dict(self._values)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put saved values back; what a defaultdict makes up is not saved, so it stays."""
+        for name, value in state.items():
+            present = self._values.get(name)
+            if isinstance(present, defaultdict):
+                present.clear()
+                present.update(value)
+            else:
+                self._values[name] = value
+
+
+class Totals(Carried):
+    """Carried values that are sums: what workers added in a loop over a sharded loader is summed.
+
+    Args:
+        initial: numbers or tensors by name.
+        number: which carried value of the program this is, by order of creation.
+        settle: called before a value is read, so that a loop that was left early is summed first.
+    """
+
+    number: int
+
+    def __init__(self, initial: dict[str, Any], number: int, settle: Callable[[], None]) -> None:
+        super().__init__(initial)
+        object.__setattr__(self, "number", number)
+        object.__setattr__(self, "_settle", settle)
+        object.__setattr__(self, "_start", None)
+        object.__setattr__(self, "_before_step", None)
+
+    def __getattr__(self, name: str) -> Any:
+        if "_settle" in self.__dict__:
+            self._settle()
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._settle()
+        super().__setattr__(name, value)
+
+    @property
+    def in_pass(self) -> bool:
+        """Whether a loop that is being run will sum these."""
+        return self.__dict__["_start"] is not None
+
+    def begin_pass(self) -> None:
+        """Remember the values before a loop over a sharded loader."""
+        object.__setattr__(self, "_start", _copied(self._values))
+
+    def begin_step(self, counts: bool) -> None:
+        """Begin a batch; what is added during one that does not `count` is taken back."""
+        self._drop_uncounted()
+        object.__setattr__(self, "_before_step", None if counts else _copied(self._values))
+
+    def end_pass(self, group: Group) -> None:
+        """Replace what this worker added since `begin_pass` by what all workers added."""
+        self._drop_uncounted()
+        start = self._start
+        object.__setattr__(self, "_start", None)
+        if start is None or group.size == 1:
+            return
+        for name in sorted(start):
+            value = self._values[name]
+            if isinstance(value, torch.Tensor):
+                self._values[name] = start[name] + group.sum_(value.detach() - start[name])
+            else:
+                added = torch.tensor(value - start[name], dtype=torch.float64)
+                total = start[name] + group.sum_(added).item()
+                whole = isinstance(value, int) and isinstance(start[name], int)
+                self._values[name] = round(total) if whole else total
+
+    def _drop_uncounted(self) -> None:
+        if self._before_step is not None:
+            self._values.update(self._before_step)
+            object.__setattr__(self, "_before_step", None)
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.detach().clone() if isinstance(value, torch.Tensor) else value
+        for name, value in values.items()
+    }

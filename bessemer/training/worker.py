@@ -1,0 +1,282 @@
+"""What runs on each worker: builds the `Run`, calls the project's program, ends it properly.
+
+`train_worker` is the function that Ray Train starts; everything it needs comes in a `Job`. The
+pieces below it know nothing of Ray and are used by tests as they are.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+
+from bessemer.config.project import resolve_function
+from bessemer.config.settings import Settings
+from bessemer.data.datasets import fingerprint, preserved_generators, seed_generators
+from bessemer.data.loaders import OpenSource
+from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
+from bessemer.tracking import MetricWriter, TrackedRun, log_model
+from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
+from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.monitor import Monitor
+from bessemer.training.outlet import Outlet, prints_of
+from bessemer.training.placement import Placement
+from bessemer.training.run import Run, set_current_run
+from bessemer.training.session import Mode, ProgramInspected, Session, Surroundings, closing
+from bessemer.utils.collectives import Group
+from bessemer.utils.events import AttemptStarted, Note
+
+Program = Callable[[Run, Any], Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker is told.
+
+    Attributes:
+        search_path: folders that go in front of `sys.path` before anything below is unpickled.
+        program: `package.module:function`, or a function pickled by value.
+        settings: the project's settings, pickled.
+        run_dir: folder of the run: checkpoints, logs, files.
+        placement: how the run uses the cluster.
+        tracked: where MLflow records it, or None for nowhere.
+        monitor: the line to the driver.
+        mode: how much of the program is run.
+        code: folders of the project's packages, for a model that has to be pickled.
+        checkpoint: which checkpoint to begin with instead of the newest.
+    """
+
+    search_path: tuple[str, ...]
+    program: str | bytes
+    settings: bytes
+    run_dir: Path
+    placement: Placement
+    tracked: TrackedRun | None
+    monitor: Monitor | None
+    mode: Mode = "train"
+    code: tuple[Path, ...] = ()
+    checkpoint: Saved | None = None
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """Run a job on this worker; the function that Ray Train starts."""
+    import ray.train
+    import ray.train.torch
+
+    job: Job = config["job"]
+    context = ray.train.get_context()
+    group = Group(context.get_world_rank(), context.get_world_size())
+    device = ray.train.torch.get_device()
+    assert isinstance(device, torch.device)
+    saved = run_job(job, group, device, _stream_opener(job, group))
+    if job.mode == "train" and saved is not None:
+        # Once, at the end: Ray Train polls reports every now and then and holds a single one.
+        ray.train.report(
+            {"step": saved.step},
+            checkpoint=ray.train.Checkpoint(saved.path),
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
+        )
+
+
+def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSource | None) -> Saved | None:
+    """Run the project's program on one worker.
+
+    Returns:
+        The best checkpoint, or None where there is none or no restart can mend what happened;
+        the driver has been told why.
+
+    Raises:
+        TrainingError: the program failed; a restart may help.
+    """
+    sys.path[:0] = [folder for folder in job.search_path if folder not in sys.path]
+    settings: Settings = cloudpickle.loads(job.settings)
+    resumed, attempt = False, 1
+    if group.rank == 0 and job.monitor is not None:
+        started = job.monitor.begin_attempt()
+        resumed, attempt = started.number > 1, started.number
+        give_up = started.give_up is not None
+    else:
+        give_up = False
+    if group.broadcast_object(give_up):
+        return None
+    outlet = Outlet()
+    if group.rank == 0:
+        outlet = Outlet(_writer(job, settings, resumed), job.monitor)
+    checkpoint = settings.checkpoint
+    store = CheckpointStore(
+        str(job.run_dir / CHECKPOINTS_FOLDER),
+        checkpoint.keep,
+        better=comparison(checkpoint.best_metric, checkpoint.best_mode),
+        note=lambda text: outlet.event(Note(text)),
+    )
+    state = _starting_state(job, store, group)
+    if group.rank == 0:
+        step = state["step"] if state else None
+        outlet.event(AttemptStarted(attempt, f"{group.size} x {device.type}", step))
+    surroundings = Surroundings(
+        settings=settings,
+        group=group,
+        device=device,
+        output_dir=job.run_dir,
+        outlet=outlet,
+        store=store if job.mode == "train" else None,
+        resume=state,
+        open_source=open_source if settings.data.source == "ray" else None,
+        mode=job.mode,
+    )
+    seed_generators(settings.data.seed)
+    log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
+    with (
+        prints_of(group.rank == 0, log_file, lambda: outlet.muted),
+        closing(Session(surroundings)) as session,
+    ):
+        failure = _run_program(job, session)
+        if failure is not None:
+            _failed(job, session, failure)
+            return None
+        store.close()
+        best = group.broadcast_object(store.best() if group.rank == 0 else None)
+        if group.rank == 0:
+            outlet.tags(_facts(session))
+            if job.mode == "train" and best is not None:
+                _log_best_model(job, session, store, best)
+        outlet.close()
+    return best if isinstance(best, Saved) else None
+
+
+def _run_program(job: Job, session: Session) -> Exception | None:
+    run = Run(session)
+    set_current_run(run)
+    try:
+        if isinstance(job.program, str):
+            program = resolve_function(job.program, list(job.search_path))
+        else:
+            program = cloudpickle.loads(job.program)
+        program(run, run.settings)
+        session.finish()
+        return None
+    except ProgramInspected:
+        return None
+    except Exception as error:
+        return error
+    finally:
+        set_current_run(None)
+
+
+def _failed(job: Job, session: Session, error: Exception) -> None:
+    """Tell the driver what went wrong, and Ray whether a restart may help."""
+    log_file = job.run_dir / LOGS_FOLDER / f"error-worker-{session.group.rank}.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    log_file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    named = error if isinstance(error, BessemerError) else _as_training_error(error, log_file)
+    if job.monitor is not None:
+        if isinstance(named, UserError):
+            # Every worker meets it at the same line, so all end here and none waits for another.
+            job.monitor.fail(named)
+            return
+        job.monitor.failed_at(session.hooks.step, named)
+    raise named from error
+
+
+def _as_training_error(error: Exception, log_file: Path) -> TrainingError:
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and "/bessemer/" not in frame.filename
+    ]
+    place = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
+    return TrainingError(
+        f"the program failed{place}: {type(error).__name__}: {error}",
+        expected="a program that runs to its end",
+        todo=f"the traceback is in {log_file}",
+    )
+
+
+def _starting_state(job: Job, store: CheckpointStore, group: Group) -> State | None:
+    """Load the checkpoint to begin with; all workers use the one that the main worker chose."""
+    if job.mode == "inspect":
+        return None
+    if job.checkpoint is not None:
+        return store.load(job.checkpoint)
+    newest = store.newest() if group.rank == 0 else None
+    chosen = group.broadcast_object(newest[0] if newest else None)
+    if chosen is None:
+        return None
+    return newest[1] if newest else store.load(chosen)
+
+
+def _writer(job: Job, settings: Settings, resumed: bool) -> MetricWriter | None:
+    if job.tracked is None:
+        return None
+    tracking = settings.tracking
+    return MetricWriter(job.tracked, tracking.flush_every_s, tracking.system_metrics_every_s, resumed)
+
+
+def _facts(session: Session) -> dict[str, str]:
+    """Return tags that are known only once the program has run."""
+    facts = {"bessemer.world_size": str(session.group.size)}
+    with preserved_generators():
+        for number, loader in sorted(session.loaders.items()):
+            facts[f"bessemer.data.{number}"] = fingerprint(loader.dataset)
+    if facts:
+        joined = " ".join(value for key, value in facts.items() if ".data." in key)
+        facts["bessemer.data_fingerprint"] = joined
+    return facts
+
+
+def _log_best_model(job: Job, session: Session, store: CheckpointStore, best: Saved) -> None:
+    """Log every model that was called with a single tensor, with the weights of the best checkpoint."""
+    settings = session.given.settings
+    if job.tracked is None or not settings.tracking.log_model:
+        return
+    state = store.load(best)
+    for number, model in enumerate(session.models):
+        names = [name for name, value in session.tracked.items() if value is model]
+        name = names[0] if names else f"placed.{number}"
+        example = session.examples.get(number)
+        if example is None:
+            session.outlet.event(
+                Note(f"{name} is not logged as an MLflow model: it is not called with one tensor")
+            )
+            continue
+        model.load_state_dict(state["tracked"][name])
+        try:
+            log_model(
+                job.tracked,
+                model.cpu().eval(),
+                name.replace(".", "_"),
+                example,
+                job.code,
+                best.step,
+            )
+        except TrackingError as error:
+            session.outlet.event(Note(str(error).replace("\n", "; ")))
+
+
+def _stream_opener(job: Job, group: Group) -> OpenSource:
+    """Return what starts a Ray Data stream for a loader of this worker."""
+    from bessemer.data.stream import Stream, StreamOptions, ship
+
+    placement = job.placement
+    settings: Settings | None = None
+
+    def open_stream(recipe: Any, start: int, stop: int | None) -> Stream:
+        nonlocal settings
+        settings = settings or cloudpickle.loads(job.settings)
+        options = StreamOptions(
+            block_steps=settings.data.block_steps,
+            num_tasks=settings.data.tasks_per_worker,
+            prefetch_blocks=settings.data.prefetch_blocks,
+            cpus_per_task=placement.cpus_per_task,
+            reserved_cpus=placement.num_workers * placement.cpus_per_worker,
+            reserved_gpus=placement.num_workers * placement.gpus_per_worker,
+        )
+        return Stream(ship(recipe), recipe.plan.steps_per_pass, group.rank, group.size, options, start, stop)
+
+    return open_stream

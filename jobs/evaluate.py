@@ -1,0 +1,15 @@
+"""Judge a run's best checkpoint as a Ray job; options are those of `bessemer evaluate`.
+
+ray job submit --address http://127.0.0.1:8265 --working-dir . -- python jobs/evaluate.py --project digits
+"""
+
+import sys
+from pathlib import Path
+
+# A job runs in an uploaded copy of the repository, which may be newer than what is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bessemer.cli import entry
+
+if __name__ == "__main__":
+    sys.exit(entry(["evaluate", *sys.argv[1:]]))

@@ -1,0 +1,235 @@
+"""Programs of other shapes: what each becomes, line by line where it matters."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conversion.converted_projects import CASES, Project
+
+NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir())
+LINES = {
+    "gan": {
+        "training/trainer": [
+            "def main(run: Run, opt: Settings) -> None:",
+            "run.track(forger=forger, judge=judge, forger_step=forger_step, judge_step=judge_step)",
+            "for i, (real,) in points.enumerate():",
+            '{"train/loss_judge": loss_judge.detach(), "train/loss_forger": loss_forger.detach()}',
+            'run.save(forger.state_dict(), "forger_%d.pt" % epoch)',
+        ],
+        "models/architectures": ["class Forger", "class Judge"],
+    },
+    "batch_scheduler": {
+        "training/trainer": [
+            "def fit(run: Run, net, loader, optimizer, schedule, epochs):",
+            "run.track(net=net, optimizer=optimizer, schedule=schedule)",
+            "for epoch in run.epochs(epochs):",
+            "for x, y in loader:",
+            "def main(run: Run, options: Settings) -> None:",
+            "net = make_net(run)",
+        ],
+        "models/architectures": ["return run.place(nn.Sequential("],
+        "config/settings": [
+            'betas: tuple[float, ...] = Field((0.9, 0.99), description="of AdamW")',
+            'norm: Literal["l1", "l2"] = Field("l2", description="which norm")',
+        ],
+    },
+    "no_options": {
+        "training/trainer": [
+            "# Copyright of somebody, who wants to be named.",
+            "STEPS = 50",
+            "def main(run: Run, settings: Settings) -> None:",
+            "for step in run.epochs(STEPS):",
+            'run.log({"train/loss": loss.item()})',
+        ],
+    },
+    "mean_accumulators": {
+        "training/trainer": [
+            "totals = run.totals(running=0.0, seen=0)",
+            "carry = run.carry(num_batches=0)",
+            "totals.running += loss.item() * inputs.size(0)",
+            "carry.num_batches += 1",
+            'run.log({"train/loss": totals.running / totals.seen})',
+            'run.log({"val/loss": val_loss, "val/accuracy": val_accuracy})',
+            'run.log({"test/loss": test_loss, "test/accuracy": test_accuracy})',
+        ],
+        "training/evaluation": [
+            "@torch.no_grad()",
+            "totals = run.totals(losses=0.0, hits=0.0)",
+            "totals.losses += criterion(scores, labels).item() * run.share",
+            "totals.hits += accuracy(scores, labels) * run.share",
+            "return totals.losses / len(loader), totals.hits / len(loader)",
+        ],
+        "utils/metrics": ["def accuracy(scores, labels):"],
+    },
+    "best_model": {
+        "training/trainer": [
+            "carry = run.carry(best_acc=0.0, history=[])",
+            "carry.history.append(acc)",
+            "if acc > carry.best_acc:",
+            'net.load_state_dict(torch.load(run.output_dir / "best.pt"))',
+            'print("data:", args.data_arg)',
+            "net.load_state_dict(torch.load(args.resume))",
+        ],
+        "training/evaluation": ["totals = run.totals(correct=0, total=0)"],
+        "config/settings": [
+            'data_arg: str = Field("parity", description="name of the data")',
+            'resume: str | None = Field(None, description="weights to begin with")',
+        ],
+    },
+    "guard_body": {
+        "training/trainer": [
+            "def train(run: Run, args: Settings, model, loader, optimizer):",
+            "for step, (x, y) in loader.enumerate(start=1):",
+            "def main(run: Run, args: Settings) -> None:",
+            "model = run.place(model)",
+            "train(run, args, model, loader, optimizer)",
+        ],
+    },
+    "early_stopping": {
+        "training/trainer": [
+            "best_state = copy.deepcopy(model.state_dict())",
+            'carry = run.carry(best_loss=float("inf"), best_state=best_state, bad_epochs=0)',
+            "if carry.bad_epochs >= PATIENCE:",
+            "model.load_state_dict(carry.best_state)",
+            'run.log({"val/loss": val_loss})',
+        ],
+        "training/evaluation": ["totals = run.totals(total=0.0)"],
+    },
+    "sum_loss": {
+        "models/losses": ["def objective(rebuilt, x, mu, logvar):"],
+        "training/trainer": [
+            "totals = run.totals(train_loss=0)",
+            "totals.train_loss += loss.item()",
+            'run.log({"train/loss": loss.item() / len(data)})',
+            'run.save(sample, f"sample_{epoch}.pt")',
+        ],
+        "training/evaluation": [
+            "totals.test_loss += objective(rebuilt, data, mu, logvar).item()",
+            'run.log({"test/loss": totals.test_loss})',
+        ],
+    },
+    "single_function": {
+        "data/loaders": ["batch_size=12, shard=False)"],
+        "training/trainer": [
+            "device = run.device",
+            "model = run.place(model)",
+            "carry = run.carry(global_step=0)",
+            "totals = run.totals(total_loss=0)",
+            "totals.total_loss += loss.item() * run.share",
+            "carry.global_step += 1",
+            "eval_carry = run.carry(psnr=0)",
+            'run.log({"test/psnr": eval_carry.psnr / len(test_loader)})',
+        ],
+    },
+    "closure": {
+        "training/trainer": [
+            "for i in run.epochs(5):",
+            "loss = optimizer.step(closure)",
+            'run.log({"train/loss": loss.item()})',
+        ],
+    },
+    "running_window": {
+        "training/trainer": [
+            "carry = run.carry(running_loss=0.0)",
+            "carry.running_loss += loss.item()",
+            'run.log({"train/loss": carry.running_loss / 10})',
+            "carry.running_loss = 0.0",
+        ],
+    },
+    "odd_options": {
+        "config/settings": [
+            'folder: Path = Field(description="where things are")',
+            'json_arg: str = Field("x.json", description="a name that the settings have already")',
+            'steps: int = Field(description="how many; 100% of them")',
+            'scale: float = Field(2.0, description="no type of its own")',
+            'bias: bool = Field(True, description="leave out the bias")',
+            'sizes: tuple[int, ...] = Field((), description="any number of sizes")',
+            'level: Literal[1, 2, 3] = Field(2, description="option --level")',
+            "default_factory=lambda: os.cpu_count()",
+            'seed: int | None = Field(None, description="none: chosen by chance")',
+        ],
+        "training/trainer": ["print(args.json_arg, args.folder)"],
+    },
+}
+SETTINGS = {
+    "gan": {"loss_reduction": "mean", "num_workers": 2, "best": ("train/loss_judge", "min")},
+    "no_options": {"loss_reduction": "mean", "num_workers": 1, "best": ("train/loss", "min")},
+    "best_model": {"loss_reduction": "mean", "num_workers": 2, "best": ("val/accuracy", "max")},
+    "sum_loss": {"loss_reduction": "sum", "num_workers": 2, "best": ("test/loss", "min")},
+    "mean_accumulators": {"loss_reduction": "mean", "num_workers": 2, "best": ("val/loss", "min")},
+}
+QUESTIONS = {
+    "running_window": "running_loss is carried from batch to batch",
+    "no_options": "moves nothing to a device",
+}
+
+
+def test_every_case_is_looked_at() -> None:
+    assert set(LINES) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_becomes_what_it_should(converted: Callable[[str], Project], name: str) -> None:
+    project = converted(name)
+    missing = {
+        room: [line for line in lines if line not in project.room(room)]
+        for room, lines in LINES[name].items()
+    }
+    assert not any(missing.values()), missing
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_follow_from_the_program(converted: Callable[[str], Project], name: str) -> None:
+    settings = tomllib.loads((converted(name).root / "settings.toml").read_text())
+    expected = SETTINGS[name]
+    assert settings["scaling"]["num_workers"] == expected["num_workers"]
+    assert settings["scaling"]["loss_reduction"] == expected["loss_reduction"]
+    checkpoint = settings["checkpoint"]
+    assert (checkpoint["best_metric"], checkpoint["best_mode"]) == expected["best"]
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_what_only_the_author_knows_is_asked(converted: Callable[[str], Project], name: str) -> None:
+    asked = [question.reason for question in converted(name).conversion.plan.questions]
+    assert any(QUESTIONS[name] in reason for reason in asked)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_emitted_is_clean_python(converted: Callable[[str], Project], name: str) -> None:
+    project = converted(name)
+    for path in project.python():
+        ast.parse(path.read_text(), str(path))
+    ruff = Path(sys.executable).parent / "ruff"
+    command = [str(ruff), "check", "--no-cache", "--select", "F,I", str(project.root)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rooms_import_lower_rooms_only(converted: Callable[[str], Project], name: str) -> None:
+    from bessemer.conversion.roles import ROOMS
+
+    project = converted(name)
+    for height, room in enumerate(ROOMS):
+        for node in ast.walk(ast.parse(project.room(room))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(project.package.name):
+                target = str(node.module).partition(".")[2].replace(".", "/")
+                assert target == "config/settings" or ROOMS.index(target) < height
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_plan_counts_every_line_it_changes(converted: Callable[[str], Project], name: str) -> None:
+    plan = json.loads(converted(name).conversion.plan.to_json())
+    lines = (CASES / name / "train.py").read_text().splitlines()
+    for change in plan["rewrites"]:
+        line = int(change["where"].rpartition(":")[2])
+        assert 0 < line <= len(lines)
+        assert change["reason"]

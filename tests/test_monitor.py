@@ -1,0 +1,98 @@
+"""The mailbox between workers and driver: events in order, attempts counted, hopeless errors final."""
+
+from __future__ import annotations
+
+import pickle
+
+from bessemer.errors import TrainingError, UserError
+from bessemer.training.monitor import Attempt, Mailbox
+from bessemer.utils.events import Note
+
+
+def failure(text: str = "ZeroDivisionError") -> TrainingError:
+    return TrainingError(text, "a program that runs to its end")
+
+
+def test_events_are_read_once_and_in_order() -> None:
+    mailbox = Mailbox()
+    for number in range(3):
+        mailbox.send(Note(str(number)))
+    assert [event.text for event in mailbox.read()[0] if isinstance(event, Note)] == ["0", "1", "2"]
+    assert mailbox.read() == ([], None, 0)
+
+
+def test_attempts_are_counted() -> None:
+    mailbox = Mailbox()
+    assert [mailbox.begin_attempt() for _ in range(3)] == [Attempt(n, None) for n in (1, 2, 3)]
+    assert mailbox.read()[2] == 3
+
+
+def test_a_driver_that_does_not_read_costs_bounded_memory() -> None:
+    mailbox = Mailbox()
+    for number in range(20_000):
+        mailbox.send(Note(str(number)))
+    events = mailbox.read()[0]
+    assert len(events) == 10_000
+    assert events[-1] == Note("19999")
+
+
+def test_the_same_failure_twice_at_one_step_is_final() -> None:
+    mailbox = Mailbox()
+    mailbox.begin_attempt()
+    mailbox.failed_at(7, failure())
+    assert mailbox.begin_attempt().give_up is None
+    mailbox.failed_at(7, failure())
+    given_up = mailbox.begin_attempt().give_up
+    assert given_up is not None
+    assert given_up.found == "ZeroDivisionError"
+    assert mailbox.read()[1] is given_up
+
+
+def test_the_same_failure_at_another_step_may_be_mended_by_a_restart() -> None:
+    mailbox = Mailbox()
+    for step in (7, 8, 9):
+        mailbox.begin_attempt()
+        mailbox.failed_at(step, failure())
+    assert mailbox.begin_attempt().give_up is None
+
+
+def test_another_failure_at_the_same_step_may_be_mended_by_a_restart() -> None:
+    mailbox = Mailbox()
+    for text in ("a", "b", "c"):
+        mailbox.begin_attempt()
+        mailbox.failed_at(7, failure(text))
+    assert mailbox.begin_attempt().give_up is None
+
+
+def test_a_failure_of_all_workers_at_once_is_one_failure() -> None:
+    mailbox = Mailbox()
+    mailbox.begin_attempt()
+    for _ in range(3):  # three workers of one attempt meet the same error at the same step
+        mailbox.failed_at(7, failure())
+    assert mailbox.begin_attempt().give_up is None
+    mailbox.failed_at(7, failure())
+    assert mailbox.begin_attempt().give_up is not None
+
+
+def test_a_mistake_of_the_user_is_final_at_once_and_the_first_one_counts() -> None:
+    mailbox = Mailbox()
+    mailbox.begin_attempt()
+    mailbox.fail(UserError("first"))
+    mailbox.fail(UserError("second"))
+    given_up = mailbox.begin_attempt().give_up
+    assert given_up is not None
+    assert given_up.found == "first"
+
+
+def test_a_final_error_is_still_told_after_it_was_read() -> None:
+    mailbox = Mailbox()
+    mailbox.fail(UserError("wrong"))
+    mailbox.read()
+    assert mailbox.read()[1] is not None
+
+
+def test_what_a_worker_is_told_can_be_sent_to_it() -> None:
+    attempt = Attempt(2, TrainingError("found", "expected", "todo"))
+    copy = pickle.loads(pickle.dumps(attempt))
+    assert copy.number == 2
+    assert str(copy.give_up) == str(attempt.give_up)

@@ -1,0 +1,437 @@
+"""Settings come from the command line, the environment, a file and the class, in that order."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import cloudpickle
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, ValidationError
+
+from bessemer.config.loading import LoadedSettings, fields_of, load_settings, to_toml, value_at
+from bessemer.config.settings import Settings
+from bessemer.errors import SettingsError
+
+
+class Digits(Settings):
+    lr: float = Field(0.5, description="Learning rate (1).")
+    shift: float = Field(0.0, description="Any number (1).")
+    epochs: int = Field(10, ge=1, description="Turns (epochs).")
+    no_cuda: bool = Field(False, description="Whether GPUs are left alone.")
+    save_model: bool = Field(True, description="Whether the model is kept.")
+    sizes: list[int] = Field([32, 64], description="Widths of the layers (count).")
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="Which optimizer.")
+    limit: int | None = Field(None, description="Most samples (count), or None for all.")
+    title: str = Field("", description="A name.")
+    weights: dict[str, float] = Field(default_factory=dict, description="Weights by class.")
+
+
+class Torn(Settings):
+    cuda: bool = Field(True, description="Whether GPUs are used.")
+    no_cuda: bool = Field(False, description="Whether GPUs are left alone.")
+
+
+class Needy(Settings):
+    path: str = Field(description="Where the data lies.")
+
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(text: str) -> Path:
+        file = tmp_path / "settings.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write_file
+
+
+def typed(*arguments: str) -> Digits:
+    """What the user types after the command."""
+    return settings_of(load_settings(Digits, arguments))
+
+
+def settings_of(loaded: LoadedSettings) -> Digits:
+    assert isinstance(loaded.settings, Digits)
+    return loaded.settings
+
+
+def refused(*arguments: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        typed(*arguments)
+    return caught.value
+
+
+# Precedence
+
+
+def test_each_source_overrides_those_below_it_and_is_remembered(write: Write) -> None:
+    file = write("lr = 0.1\nepochs = 1\nshift = 1.0\n")
+    environment = {"BESSEMER_LR": "0.2", "BESSEMER_EPOCHS": "2"}
+    loaded = load_settings(Digits, ["--lr", "0.3"], environment, file)
+    settings = settings_of(loaded)
+    assert (settings.lr, settings.epochs, settings.shift, settings.title) == (0.3, 2, 1.0, "")
+    origins = {name: loaded.origins[name] for name in ("lr", "epochs", "shift", "title")}
+    assert origins == {"lr": "command line", "epochs": "environment", "shift": "file", "title": "default"}
+    assert loaded.file == file
+
+
+def test_sections_are_merged_value_by_value(write: Write) -> None:
+    file = write("[scaling]\nnum_workers = 2\nmax_failures = 7\n[data]\nseed = 5\n")
+    loaded = load_settings(Digits, ["--scaling.num-workers", "4"], {"BESSEMER_SCALING__DEVICE": "cpu"}, file)
+    scaling = loaded.settings.scaling
+    assert (scaling.num_workers, scaling.device, scaling.max_failures) == (4, "cpu", 7)
+    assert loaded.settings.data.seed == 5
+    assert loaded.origins["scaling.num_workers"] == "command line"
+    assert loaded.origins["scaling.device"] == "environment"
+    assert loaded.origins["scaling.max_failures"] == "file"
+    assert loaded.origins["scaling.cpus_per_worker"] == "default"
+
+
+def test_a_dictionary_of_the_file_is_replaced_as_a_whole(write: Write) -> None:
+    file = write("[weights]\na = 1.0\n")
+    loaded = load_settings(Digits, [], {"BESSEMER_WEIGHTS": '{"b": 2.0}'}, file)
+    assert settings_of(loaded).weights == {"b": 2.0}
+
+
+def test_every_value_has_an_origin() -> None:
+    loaded = load_settings(Digits)
+    assert set(loaded.origins) == {name for name, _ in fields_of(Digits)}
+    assert set(loaded.origins.values()) == {"default"}
+    assert loaded.file is None
+
+
+def test_the_environment_is_ignored_when_a_class_is_built_from_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BESSEMER_LR", "9")
+    monkeypatch.setenv("BESSEMER_SCALING__NUM_WORKERS", "9")
+    assert Digits().lr == 0.5
+    assert Digits(epochs=3).scaling.num_workers == 1
+    assert load_settings(Digits, [], {}).settings.scaling.num_workers == 1
+
+
+def test_settings_are_the_same_on_the_worker_that_they_are_sent_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = typed("--lr", "0.25", "--scaling.num-workers", "3")
+    sent = cloudpickle.dumps(settings)
+    monkeypatch.setenv("BESSEMER_LR", "9")
+    assert cloudpickle.loads(sent) == settings
+
+
+# Misspelt names
+
+
+def test_a_misspelt_flag_gets_the_nearest_one() -> None:
+    error = refused("--epoch", "3")
+    assert "--epoch" in error.found
+    assert "did you mean --epochs?" in error.expected
+
+
+def test_a_misspelt_flag_of_a_section_gets_the_nearest_one() -> None:
+    assert "did you mean --scaling.num-workers?" in refused("--scaling.num-worker", "3").expected
+
+
+def test_a_setting_of_a_section_without_its_section_gets_its_full_name() -> None:
+    assert "--scaling.num-workers" in refused("--num-workers", "3").expected
+
+
+def test_a_misspelt_key_of_the_file_gets_the_nearest_one(write: Write) -> None:
+    with pytest.raises(SettingsError, match=r"(?s)epoch.*did you mean epochs\?"):
+        load_settings(Digits, file=write("epoch = 3\n"))
+
+
+def test_a_misspelt_key_of_a_section_gets_the_nearest_one(write: Write) -> None:
+    with pytest.raises(SettingsError, match=r"did you mean scaling.num_workers\?"):
+        load_settings(Digits, file=write("[scaling]\nnum_worker = 3\n"))
+
+
+def test_a_misspelt_section_of_the_file_is_refused(write: Write) -> None:
+    with pytest.raises(SettingsError, match="scalin"):
+        load_settings(Digits, file=write("[scalin]\nnum_workers = 3\n"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [
+        ("BESSEMER_EPOCH", "BESSEMER_EPOCHS"),
+        ("BESSEMER_SCALING__NUM_WORKER", "BESSEMER_SCALING__NUM_WORKERS"),
+        ("bessemer_epoch", "BESSEMER_EPOCHS"),
+    ],
+)
+def test_a_misspelt_variable_of_the_environment_gets_the_nearest_one(variable: str, near: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(Digits, [], {variable: "3"})
+    assert variable in caught.value.found
+    assert f"did you mean {near}?" in caught.value.expected
+    assert f"unset {variable}" in caught.value.todo
+
+
+def test_other_variables_of_the_environment_are_left_alone() -> None:
+    environment = {"PATH": "/bin", "LR": "9", "BESSEMER_DEBUG": "1", "SCALING__NUM_WORKERS": "9"}
+    assert load_settings(Digits, [], environment).settings == Digits()
+
+
+# What is typed
+
+
+@pytest.mark.parametrize("flag", ["--no-cuda", "--no_cuda"])
+def test_a_bare_flag_of_a_field_that_begins_with_no_sets_it(flag: str) -> None:
+    assert typed(flag).no_cuda is True
+
+
+def test_a_name_that_begins_with_no_is_first_of_all_a_name() -> None:
+    assert load_settings(Torn, ["--no-cuda"]).settings == Torn(no_cuda=True)
+    assert load_settings(Torn, ["--no-no-cuda"]).settings == Torn(no_cuda=False)
+
+
+def test_no_and_a_flag_turns_it_off() -> None:
+    assert typed("--no-save-model").save_model is False
+    assert typed("--no-no-cuda").no_cuda is False
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--save-model", "false"), ("--save-model=false",), ("--save_model=0",)]
+)
+def test_a_flag_takes_a_value_too(arguments: tuple[str, ...]) -> None:
+    assert typed(*arguments).save_model is False
+
+
+def test_a_bare_flag_may_stand_before_another_setting() -> None:
+    settings = typed("--no-cuda", "--lr", "0.25", "--save-model")
+    assert (settings.no_cuda, settings.lr, settings.save_model) == (True, 0.25, True)
+
+
+def test_no_does_not_work_on_what_is_no_flag() -> None:
+    assert "--no-epochs" in refused("--no-epochs").found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--sizes", "1", "2", "3"),
+        ("--sizes", "1", "--sizes", "2", "--sizes", "3"),
+        ("--sizes", "[1, 2, 3]"),
+        ("--sizes=1,2,3",),
+    ],
+)
+def test_a_list_can_be_given_in_every_usual_way(arguments: tuple[str, ...]) -> None:
+    assert typed(*arguments).sizes == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--shift", "-3.5"), ("--shift=-3.5",), ("--shift", "-3.5", "--no-cuda")]
+)
+def test_a_negative_number_is_a_value_and_no_flag(arguments: tuple[str, ...]) -> None:
+    assert typed(*arguments).shift == -3.5
+
+
+@pytest.mark.parametrize("text", ["-1e-3", "-.5", "-1E5", "-inf"])
+def test_a_negative_number_may_be_written_in_any_way(text: str) -> None:
+    assert typed(f"--shift={text}").shift == float(text)
+    assert typed("--shift", text).shift == float(text)
+
+
+def test_the_last_of_two_values_counts() -> None:
+    assert typed("--lr", "0.1", "--lr", "0.2").lr == 0.2
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert typed("--title=a=b").title == "a=b"
+    assert typed("--title", "a=b").title == "a=b"
+
+
+@pytest.mark.parametrize("text", ["", " ", "a b", "[1, 2]", '{"a": 1}', "null", "-", "-x", "--x", "ä", "#"])
+def test_a_text_is_taken_as_it_was_typed(text: str) -> None:
+    assert typed(f"--title={text}").title == text
+    assert load_settings(Digits, [], {"BESSEMER_TITLE": text}).settings == Digits(title=text)
+
+
+def test_a_choice_takes_what_it_lists_and_nothing_else() -> None:
+    assert typed("--optimizer", "adam").optimizer == "adam"
+    error = refused("--optimizer", "rmsprop")
+    assert "optimizer = 'rmsprop' (from the command line)" in error.found
+    assert "'sgd' or 'adam'" in error.expected
+
+
+def test_a_setting_that_may_be_none_can_be_set_and_unset(write: Write) -> None:
+    assert typed("--limit", "5").limit == 5
+    assert typed().limit is None
+    file = write("limit = 7\n")
+    assert settings_of(load_settings(Digits, [], {}, file)).limit == 7
+    assert settings_of(load_settings(Digits, ["--limit", "null"], {}, file)).limit is None
+
+
+def test_a_flag_without_a_value_is_refused() -> None:
+    assert refused("--lr").found == "--lr has no value"
+    assert refused("--lr", "--no-cuda").found == "--lr has no value"
+
+
+def test_two_values_for_one_are_refused() -> None:
+    assert "'0.2' after --lr 0.1" in refused("--lr", "0.1", "0.2").found
+
+
+def test_a_value_without_a_flag_is_refused() -> None:
+    assert "'0.1'" in refused("0.1").found
+    assert "'-lr'" in refused("-lr", "0.1").found
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("--epochs", "0"), "epochs = '0'"),
+        (("--epochs", "many"), "epochs = 'many'"),
+        (("--epochs", "1.5"), "epochs = '1.5'"),
+        (("--scaling.num-workers", "0"), "scaling.num_workers = '0'"),
+        (("--no-cuda", "maybe"), "no_cuda = 'maybe'"),
+        (("--data.order", "random"), "data.order = 'random'"),
+        (("--limit", "few"), "limit = 'few'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_where_it_came_from(arguments: tuple[str, ...], name: str) -> None:
+    assert f"{name} (from the command line)" in refused(*arguments).found
+
+
+def test_a_wrong_value_of_the_environment_or_the_file_is_named_with_where_it_came_from(write: Write) -> None:
+    with pytest.raises(SettingsError, match=r"epochs = '0' \(from the environment\)"):
+        load_settings(Digits, [], {"BESSEMER_EPOCHS": "0"})
+    with pytest.raises(SettingsError, match=r"epochs = 0 \(from the file\)"):
+        load_settings(Digits, [], {}, write("epochs = 0\n"))
+
+
+def test_a_wrong_item_of_a_list_names_the_setting() -> None:
+    assert "sizes" in refused("--sizes", "1", "big").found
+
+
+def test_a_required_setting_without_a_value_says_so() -> None:
+    with pytest.raises(SettingsError, match="path is required and has no value"):
+        load_settings(Needy)
+    assert load_settings(Needy, ["--path", "x"]).settings == Needy(path="x")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no settings file .*nowhere\.toml"):
+        load_settings(Digits, file=tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("content", [b"lr = \n", b"lr = 0.1\nlr = 0.2\n", b"\xff\xfe"])
+def test_a_broken_file_is_a_settings_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        load_settings(Digits, file=file)
+
+
+def test_a_value_where_the_file_should_have_a_section_is_a_settings_error(write: Write) -> None:
+    with pytest.raises(SettingsError, match="scaling"):
+        load_settings(Digits, file=write("scaling = 3\n"))
+
+
+# The file that repeats a run
+
+NUMBERS = st.floats(allow_nan=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@bounded(max_examples=150, deadline=None)
+@example(title='"\\\n\r\t\x00\x7f\x85\u2028', lr=float("inf"), sizes=[], limit=None, weights={"a b.c": 1.0})
+@given(
+    title=TEXTS,
+    lr=NUMBERS,
+    sizes=st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+    limit=st.none() | st.integers(-(2**63), 2**63 - 1),
+    weights=st.dictionaries(TEXTS, NUMBERS, max_size=3),
+)
+def test_settings_written_as_toml_come_back_equal(
+    tmp_path_factory: pytest.TempPathFactory,
+    title: str,
+    lr: float,
+    sizes: list[int],
+    limit: int | None,
+    weights: dict[str, float],
+) -> None:
+    settings = Digits(title=title, lr=lr, sizes=sizes, limit=limit, weights=weights)
+    file = tmp_path_factory.getbasetemp() / "settings-round-trip.toml"
+    file.write_text(to_toml(settings), encoding="utf-8")
+    assert load_settings(Digits, file=file).settings == settings
+
+
+def test_a_search_space_written_as_toml_comes_back_equal(write: Write) -> None:
+    space = '[tuning.space]\nlr = {low = 0.1, high = 2.0, log = true}\n"data.seed" = {choices = [1, 2]}\n'
+    settings = load_settings(Digits, file=write(space)).settings
+    assert settings.tuning.space["lr"] == {"low": 0.1, "high": 2.0, "log": True}
+    assert load_settings(Digits, file=write(to_toml(settings))).settings == settings
+
+
+def test_a_toml_file_says_every_value_under_its_section() -> None:
+    tree = tomllib.loads(to_toml(Digits()))
+    written = {
+        f"{name}.{key}" if isinstance(value, dict) and name != "weights" else name
+        for name, value in tree.items()
+        for key in (value if isinstance(value, dict) and name != "weights" else [""])
+    }
+    assert written == {name for name, _ in fields_of(Digits)} - {"limit"}
+
+
+# The classes
+
+
+def test_settings_and_their_sections_are_frozen() -> None:
+    settings: Any = Digits()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.lr = 1.0
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.scaling.num_workers = 2
+
+
+def test_a_name_that_a_class_does_not_have_is_refused() -> None:
+    with pytest.raises(ValidationError, match="lrr"):
+        Digits.model_validate({"lrr": 0.1})
+    with pytest.raises(ValidationError, match="num_worker"):
+        Digits.model_validate({"scaling": {"num_worker": 2}})
+
+
+def sections_of(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+    fields = model.model_fields.items()
+    kinds = [(name, field.annotation) for name, field in fields]
+    return [(n, k) for n, k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in fields_of(Settings)])
+def test_every_setting_says_what_it_means(name: str) -> None:
+    description = dict(fields_of(Settings))[name].description
+    assert description
+    assert description[0].isupper() or description.split(":")[0].isalpha()
+    assert description.endswith(".")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in fields_of(Settings)])
+def test_every_number_says_its_unit(name: str) -> None:
+    field = dict(fields_of(Settings))[name]
+    if field.annotation in (int, float) and name != "data.seed":
+        assert field.description
+        assert any(f"({unit})" in field.description for unit in ("count", "seconds", "epochs", "bytes"))
+
+
+def test_every_section_says_what_it_is_about() -> None:
+    for name, section in sections_of(Settings):
+        description = Settings.model_fields[name].description
+        assert description
+        assert section.model_config["frozen"]
+        assert section.model_config["extra"] == "forbid"
+
+
+def test_a_value_is_found_by_its_dotted_name() -> None:
+    settings = Digits.model_validate({"scaling": {"num_workers": 2}})
+    assert value_at(settings, "scaling.num_workers") == 2
+    assert value_at(settings, "lr") == 0.5
