@@ -79,6 +79,12 @@ class Checkpoint(Section):
     every_epochs: int = Field(
         1, ge=1, description="A checkpoint after so many turns of the outer loop (epochs)."
     )
+    every_steps: int = Field(
+        0, ge=0, description="A checkpoint after so many optimizer steps (count); 0: not by steps."
+    )
+    every_s: float = Field(
+        300.0, ge=0, description="A checkpoint after so much time (seconds); 0: not by the clock."
+    )
     keep: int = Field(2, ge=1, description="Newest checkpoints that are kept (count).")
     best_metric: str = Field(
         "",
@@ -104,6 +110,9 @@ class Tracking(Section):
     )
     system_metrics_every_s: float = Field(
         5.0, ge=0, description="Sampling of CPU, memory, disk and GPU (seconds); 0 turns it off."
+    )
+    row_every_steps: int = Field(
+        100, ge=1, description="Turns of a run.steps loop that share a row of the table (count)."
     )
     log_model: bool = Field(
         True, description="Whether the best model is logged as an MLflow model at the end."

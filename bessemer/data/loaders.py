@@ -11,9 +11,13 @@ wait for it.
 
 from __future__ import annotations
 
+import itertools
+import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, Generic, Literal, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import torch
 from torch.utils._pytree import tree_map
@@ -25,7 +29,8 @@ from torch.utils.data import (
 )
 
 from bessemer.config.settings import Data
-from bessemer.data.datasets import Fetched, Recipe, fetch
+from bessemer.data.callers import is_for_statement
+from bessemer.data.datasets import Fetched, Recipe, fetch, preserved_generators, seed_generators
 from bessemer.data.order import CanonicalPlan, ListedPlan, Plan, mix
 from bessemer.errors import UserError
 from bessemer.utils.collectives import Group
@@ -50,16 +55,19 @@ OpenSource = Callable[[Recipe, int, int | None], BatchSource]
 class PassObserver(Protocol):
     """Who is told what a loader does; every worker is told the same, at the same step."""
 
-    def pass_started(self, loader: Loader[Any]) -> None:
-        """A `for` loop over the loader begins."""
+    def pass_started(self, entered: LoaderPass[Any]) -> bool:
+        """A loop over the loader begins; may move it, and returns whether it gets any batch."""
 
-    def batch_ready(self, loader: Loader[Any], fetched: Fetched, waited_s: float) -> None:
+    def between_batches(self, entered: LoaderPass[Any]) -> None:
+        """The loop body is done with a batch and asks for the next: nothing is half done."""
+
+    def batch_ready(self, entered: LoaderPass[Any], fetched: Fetched, waited_s: float) -> None:
         """A batch goes to the loop body; training waited so many seconds for it."""
 
-    def pass_ended(self, loader: Loader[Any]) -> None:
+    def pass_ended(self, entered: LoaderPass[Any]) -> None:
         """The loop has used up the loader. Workers may talk to each other here."""
 
-    def pass_abandoned(self, loader: Loader[Any]) -> None:
+    def pass_abandoned(self, serial: int) -> None:
         """The loop was left early, maybe by an error. Workers must not talk to each other here."""
 
 
@@ -72,6 +80,7 @@ class Loader(Generic[Batch]):
         shard: as given.
         silent: whether a loop over it gets no batch, because its training is not to be repeated.
         passes: loops over it that were begun (count).
+        waiting: (pass, position) that the next loops over it go on from after a restart.
 
     Args:
         arguments: what the research code gave to `DataLoader`.
@@ -102,6 +111,9 @@ class Loader(Generic[Batch]):
         self.shard = shard
         self.silent = False
         self.passes = 0
+        self.waiting: list[tuple[int, int]] = []
+        self._live: WeakValueDictionary[int, LoaderPass[Batch]] = WeakValueDictionary()
+        self._num_drawn = 0
         self._settings = settings
         self._rank, self._world_size = (group.rank, group.size) if shard else (0, 1)
         self._observer = observer
@@ -157,11 +169,27 @@ class Loader(Generic[Batch]):
         return len(self.torch_loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _Pass(self, self._observer, self._batches())
+        return self._entered()
 
     def enumerate(self, start: int = 0) -> Iterator[tuple[int, Batch]]:
         """Count the batches as `enumerate(loader, start)` does; the count survives a restart."""
-        return enumerate(self, start)
+        return _Counted(self._entered(), start)
+
+    def _entered(self) -> LoaderPass[Batch]:
+        entered = LoaderPass(self, self._observer)
+        self._live[entered.serial] = entered
+        return entered
+
+    @property
+    def live_passes(self) -> list[LoaderPass[Batch]]:
+        """Loops over it that somebody still holds and that have not used it up, oldest first."""
+        held = [self._live[serial] for serial in sorted(self._live.keys())]
+        return [entered for entered in held if entered.state != "ended"]
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether a loop can begin at any position."""
+        return self._settings.order == "canonical"
 
     def close(self) -> None:
         """End the stream, if one runs."""
@@ -181,23 +209,26 @@ class Loader(Generic[Batch]):
         """Go on after so many passes."""
         self.passes = state["passes"]
 
-    def _batches(self) -> Iterator[Fetched]:
-        """Yield the batches of the next pass."""
-        if self.silent:
-            return
-        number = self.passes
+    def begin_pass(self) -> tuple[int, int]:
+        """Return (pass, position) that a new loop over it begins with, and count the pass."""
+        if self.waiting:
+            return self.waiting.pop(0)
         self.passes += 1
+        return self.passes - 1, 0
+
+    def batches(self, number: int, start: int) -> Iterator[Fetched]:
+        """Yield the batches of a pass from a position on."""
         if self._settings.order == "research":
             for batch in self.torch_loader:
                 yield Fetched(batch, 1, 1)
             return
         plan = self._canonical_plan()
         if plan is None:
-            yield from self._listed(number)
+            yield from self._listed(number, start)
             return
         steps = plan.steps_per_pass
         recipe = self._recipe(plan)
-        for step in range(steps):
+        for step in range(start, steps):
             position = number * steps + step
             yield self._fetch_or_stream(recipe, position, *divmod(position, steps))
 
@@ -213,13 +244,39 @@ class Loader(Generic[Batch]):
             return fetch(recipe, number, step, self._rank, self._world_size)
         return self._source.get(position)
 
-    def _listed(self, number: int) -> Iterator[Fetched]:
+    def _listed(self, number: int, start: int) -> Iterator[Fetched]:
         """Yield one pass over the batches that the research code's own sampler draws."""
-        drawn = self.torch_loader.batch_sampler or ([index] for index in self.torch_loader.sampler)
-        plan = ListedPlan(tuple(tuple(int(index) for index in batch) for batch in drawn))
-        recipe = self._recipe(plan)
-        for step in range(plan.steps_per_pass):
+        recipe = self._recipe(self._drawn(number))
+        for step in range(start, recipe.plan.steps_per_pass):
             yield fetch(recipe, number, step, self._rank, self._world_size)
+
+    def _drawn(self, number: int) -> ListedPlan:
+        """Let the research code's sampler draw pass `number`: from (seed, pass) alone.
+
+        What the sampler keeps for itself is made up for by drawing the passes before it again.
+        """
+        if self._num_drawn > number or _is_torchs(self.torch_loader):
+            self._num_drawn = number
+        while True:
+            with preserved_generators():
+                seed = mix(self._key, self._num_drawn)
+                seed_generators(seed)
+                drawn = list(self._draw(seed))
+            self._num_drawn += 1
+            if self._num_drawn > number:
+                return ListedPlan(tuple(tuple(int(index) for index in batch) for batch in drawn))
+
+    def _draw(self, seed: int) -> Iterator[Sequence[int]]:
+        loader = self.torch_loader
+        own = [
+            loader.generator,
+            *(getattr(s, "generator", None) for s in (loader.sampler, loader.batch_sampler)),
+        ]
+        inner = getattr(loader.batch_sampler, "sampler", None)
+        for generator in [*own, getattr(inner, "generator", None)]:
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+        yield from loader.batch_sampler or ([index] for index in loader.sampler)
 
     def _canonical_plan(self) -> CanonicalPlan | None:
         """Return the plan of a plain shuffled or unshuffled loader, or None for custom samplers."""
@@ -257,40 +314,105 @@ class _Unbatched:
         return self._convert(samples[0])
 
 
-class _Pass(Iterator[Batch]):
-    """One `for` loop over a loader.
+def _is_torchs(loader: DataLoader[Any]) -> bool:
+    """Whether what draws the batches is torch's own, which keeps nothing from pass to pass."""
+    inner = getattr(loader.batch_sampler, "sampler", None)
+    parts = [part for part in (loader.batch_sampler, loader.sampler, inner) if part is not None]
+    return all(type(part).__module__.startswith("torch.utils.data") for part in parts)
+
+
+_serials = itertools.count()
+
+
+class LoaderPass(Iterator[Batch]):
+    """One loop over a loader, which knows its position.
 
     An object and not a generator: a generator is also closed while an error unwinds one worker's
     stack, and the collective operations at the end of a pass would then wait for the others for ever.
+
+    Attributes:
+        loader: what it goes over.
+        serial: when it was made, among all of this process.
+        number: which pass over the loader it is, from 0.
+        position: batches that it has given out (count).
+        state: "new" until its first batch is asked for, "running", "ended" when it is used up.
+        by_for: whether a `for` statement drives it, so that a restart that comes to this statement
+            again can go on inside; not so for `next(iterator)` in somebody's own loop.
+        site: file and line of the code that goes over it.
     """
 
-    def __init__(self, loader: Loader[Batch], observer: PassObserver, batches: Iterator[Fetched]) -> None:
-        self._loader = loader
+    def __init__(self, loader: Loader[Batch], observer: PassObserver) -> None:
+        self.loader = loader
+        self.serial = next(_serials)
+        self.number = 0
+        self.position = 0
+        self.state: Literal["new", "running", "ended"] = "new"
+        self.by_for = False
+        self.site = ""
         self._observer = observer
-        self._batches = batches
-        self._state = "new"
+        self._batches: Iterator[Fetched] | None = None
 
     def __next__(self) -> Batch:
-        if self._state == "ended":
+        return self.advance(sys._getframe(1))
+
+    def advance(self, caller: FrameType) -> Batch:
+        """Return the next batch to the code that `caller` is running."""
+        if self.state == "ended":
             raise StopIteration
-        if self._state == "new":
-            self._state = "running"
-            self._observer.pass_started(self._loader)
+        if self.state == "running":
+            self._observer.between_batches(self)
+        elif not self._begin(caller):
+            self.state = "ended"
+            raise StopIteration
         begun = time.perf_counter()
+        if self._batches is None:
+            self._batches = self.loader.batches(self.number, self.position)
         fetched = next(self._batches, None)
         if fetched is None:
-            self._state = "ended"
-            self._observer.pass_ended(self._loader)
+            self.state = "ended"
+            self._observer.pass_ended(self)
             raise StopIteration
-        if self._loader.pin_memory and torch.cuda.is_available():
+        if self.loader.pin_memory and torch.cuda.is_available():
             fetched = Fetched(_pinned(fetched.batch), fetched.num_samples, fetched.num_global)
-        self._observer.batch_ready(self._loader, fetched, time.perf_counter() - begun)
+        self.position += 1
+        self._observer.batch_ready(self, fetched, time.perf_counter() - begun)
         batch: Batch = fetched.batch
         return batch
 
+    def _begin(self, caller: FrameType) -> bool:
+        if self.loader.silent:
+            return False
+        self.by_for = is_for_statement(caller)
+        self.site = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        self.number, self.position = self.loader.begin_pass()
+        self.state = "running"
+        return self._observer.pass_started(self)
+
+    def move(self, number: int, position: int) -> None:
+        """Go on with another pass or position."""
+        self.number, self.position = number, position
+        self.state = "running"
+        self._batches = None
+
+    def end(self) -> None:
+        """Give out nothing more."""
+        self.state = "ended"
+
     def __del__(self) -> None:
-        if self._state == "running":
-            self._observer.pass_abandoned(self._loader)
+        if self.state == "running":
+            self._observer.pass_abandoned(self.serial)
+
+
+class _Counted(Iterator[tuple[int, Batch]]):
+    """Counts the batches of a pass by its position, so that the count survives a restart."""
+
+    def __init__(self, entered: LoaderPass[Batch], start: int) -> None:
+        self._entered = entered
+        self._start = start
+
+    def __next__(self) -> tuple[int, Batch]:
+        batch = self._entered.advance(sys._getframe(1))
+        return self._start + self._entered.position - 1, batch
 
 
 def _pinned(batch: Any) -> Any:

@@ -10,8 +10,8 @@ the optimizer's step. Models are not wrapped, so it does not matter how the loss
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -23,6 +23,16 @@ from bessemer.utils.collectives import Group
 _BUCKET_BYTES = 32 * 2**20
 
 
+class Rider(Protocol):
+    """A few numbers that workers tell each other along with their gradients."""
+
+    def wishes(self) -> list[float]:
+        """Return this worker's numbers, always as many, each exact in any float type."""
+
+    def heard(self, wishes: Sequence[float]) -> None:
+        """Take their sum over workers."""
+
+
 class GradientReducer:
     """Scales gradients by this worker's share of the batch, and adds them over workers.
 
@@ -31,14 +41,21 @@ class GradientReducer:
         reduction: what the loss does over its batch.
         share: returns n_r / n of the batch being computed, or None where every worker computes the
             same and counts for its part of one.
+        rider: numbers of each worker that travel with the gradients and are summed like them.
     """
 
     def __init__(
-        self, group: Group, reduction: Literal["mean", "sum"], share: Callable[[], float | None]
+        self,
+        group: Group,
+        reduction: Literal["mean", "sum"],
+        share: Callable[[], float | None],
+        rider: Rider | None = None,
     ) -> None:
         self._group = group
         self._reduction = reduction
         self._share = share
+        self._rider = rider
+        self._used: dict[torch.Tensor, tuple[int, int]] = {}
         self._watched: set[torch.Tensor] = set()
         self._models: list[list[torch.Tensor]] = []
         self._reduced: set[torch.Tensor] = set()
@@ -148,10 +165,20 @@ class GradientReducer:
                     expected="dense gradients when there is more than one worker",
                     todo="make the embedding with sparse=False, or set scaling.num_workers = 1",
                 )
-        for bucket in _buckets(chosen):
-            self._reduce_bucket(bucket)
+        for number, bucket in enumerate(_buckets(chosen)):
+            self._reduce_bucket(bucket, self._rider if number == 0 else None)
 
-    def _reduce_bucket(self, bucket: list[torch.Tensor]) -> None:
+    def mark_used(self, parameter: torch.Tensor) -> None:
+        """Note that an optimizer has stepped with a parameter's gradient, which all workers share."""
+        if parameter.grad is not None:
+            self._used[parameter] = (id(parameter.grad), parameter.grad._version)
+
+    def was_used(self, parameter: torch.Tensor) -> bool:
+        """Whether nothing was added to a parameter's gradient since an optimizer stepped with it."""
+        gradient = parameter.grad
+        return gradient is not None and self._used.get(parameter) == (id(gradient), gradient._version)
+
+    def _reduce_bucket(self, bucket: list[torch.Tensor], rider: Rider | None) -> None:
         first = bucket[0]
         present = torch.tensor(
             [parameter.grad is not None for parameter in bucket],
@@ -162,9 +189,12 @@ class GradientReducer:
             torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
             for parameter in bucket
         ]
-        flat = self._group.sum_(torch.cat([present, *parts]))
-        start = len(bucket)
-        for parameter, anywhere in zip(bucket, flat[:start].tolist(), strict=True):
+        wishes = torch.tensor(rider.wishes() if rider else [], dtype=first.dtype, device=first.device)
+        flat = self._group.sum_(torch.cat([present, wishes, *parts]))
+        start = len(bucket) + wishes.numel()
+        if rider is not None:
+            rider.heard(flat[len(bucket) : start].tolist())
+        for parameter, anywhere in zip(bucket, flat[: len(bucket)].tolist(), strict=True):
             stop = start + parameter.numel()
             if anywhere:
                 reduced = flat[start:stop].view_as(parameter)

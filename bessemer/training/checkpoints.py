@@ -24,7 +24,7 @@ import torch
 
 from bessemer.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 _FOLDER = re.compile(r"step-\d{10,}")

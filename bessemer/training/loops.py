@@ -1,9 +1,8 @@
 """The outer iterator of a training program: `run.epochs` and `run.steps`.
 
-Between two turns nothing is half done, so this is where a turn's row is written, a checkpoint is
-taken and a restart finds its place: an outer loop that was complete at the checkpoint yields
-nothing, one that was active puts the saved state back and goes on with the next turn, and one that
-was around the active one goes straight to its current turn.
+Between two turns nothing is half done, so this is where a turn's row is written and a checkpoint may
+be taken. In a restart an outer loop that was complete at the checkpoint yields nothing, and one that
+was active goes straight to the turn that it was in, or to the next one if that turn was complete.
 """
 
 from __future__ import annotations
@@ -38,16 +37,20 @@ class OuterLoop(Generic[Item]):
         number: which outer loop of the program this is, by order of creation.
         turns: turns that are complete (count).
         num_turns: turns in all, or None if that is not known.
-        created: what the program had created when the current turn began.
+        counts_steps: whether its turns are steps, made by `run.steps`, and not epochs.
+        first_step: optimizer steps before it began (count).
         left_at: the item at which the loop was left early, or None.
     """
 
-    def __init__(self, items: Iterable[Item], number: int, observer: TurnObserver) -> None:
+    def __init__(
+        self, items: Iterable[Item], number: int, observer: TurnObserver, counts_steps: bool = False
+    ) -> None:
         self.number = number
         self.turns = 0
         self.num_turns = len(items) if isinstance(items, Sized) else None
-        self.created: dict[str, int] = {}
+        self.counts_steps = counts_steps
         self.left_at: str | None = None
+        self.first_step = 0
         self._items = items
         self._observer = observer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from typing import Any
 
 from bessemer.utils.events import TurnEnded
 
@@ -21,6 +22,16 @@ class TurnMeter:
         self._trained_s = 0.0
         self._num_samples = 0
         self._sums: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a row needs of the part of the turn that is over; clocks begin anew."""
+        return {"num_samples": self._num_samples, "sums": dict(self._sums)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of a turn."""
+        self.reset()
+        self._num_samples = state["num_samples"]
+        self._sums.update(state["sums"])
 
     def waited(self, seconds: float) -> None:
         """Add time that training waited for a batch."""

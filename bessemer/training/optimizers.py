@@ -138,3 +138,7 @@ class StepHooks:
         if not self._round:
             self.step += 1
         self._round.add(id(optimizer))
+        if self._group.size > 1:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    self._reducer.mark_used(parameter)

@@ -7,15 +7,15 @@ here: totals are summed, buffers and generators made equal, metrics combined.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from bessemer.data.datasets import Fetched
-from bessemer.data.loaders import Loader
+from bessemer.data.loaders import Loader, LoaderPass
 from bessemer.data.order import mix
 from bessemer.models.architectures import synchronise_buffers
 from bessemer.training.meters import TurnMeter
@@ -33,7 +33,10 @@ _PROGRESS_EVERY_S = 0.25
 class _ActivePass:
     """A loop over a loader that is being run."""
 
+    serial: int
     loader: Loader[Any]
+    by_for: bool
+    depth: int
     begun: float
     first_step: int
     totals: list[Totals]
@@ -42,6 +45,23 @@ class _ActivePass:
     num_batches: int = 0
     num_samples: int = 0
     abandoned: bool = False
+
+
+class PassKeeper(Protocol):
+    """Who knows where the program is, and takes checkpoints: the session."""
+
+    @property
+    def depth(self) -> int:
+        """Outer loops that the program is in (count)."""
+
+    def pass_begins(self, entered: LoaderPass[Any], outermost: bool) -> bool:
+        """A loop over a loader begins; return whether it gets any batch."""
+
+    def pass_is_between(self, entered: LoaderPass[Any], outermost: bool) -> None:
+        """A loop asks for its next batch: the place for a checkpoint."""
+
+    def pass_is_complete(self, loader: Loader[Any], stepped: bool) -> None:
+        """A loop driven by `for`, in no other one, is complete."""
 
 
 class Passes:
@@ -56,6 +76,7 @@ class Passes:
         hooks: count the optimizer steps.
         totals: returns the totals that are alive.
         progress: told batches that are done, and batches in all, now and then.
+        keeper: told where the program is.
     """
 
     def __init__(
@@ -68,6 +89,7 @@ class Passes:
         hooks: StepHooks,
         totals: Callable[[], Iterable[Totals]],
         progress: Callable[[int, int], None],
+        keeper: PassKeeper,
     ) -> None:
         self._group = group
         self._device = device
@@ -77,7 +99,9 @@ class Passes:
         self._hooks = hooks
         self._totals = totals
         self._progress = progress
+        self._keeper = keeper
         self._active: list[_ActivePass] = []
+        self._waiting: dict[int, list[dict[str, Any]]] = {}
         self._any_abandoned = False
         self._progress_at = 0.0
         self.stepped: set[int] = set()
@@ -94,6 +118,12 @@ class Passes:
         return bool(self._active)
 
     @property
+    def in_for(self) -> bool:
+        """Whether the program is in the body of a `for` loop over a loader."""
+        self.settle()
+        return any(active.by_for for active in self._active)
+
+    @property
     def sharded(self) -> bool:
         """Whether the workers see different parts of a batch now."""
         return self._group.size > 1 and any(active.loader.shard for active in self._active)
@@ -106,19 +136,42 @@ class Passes:
         while self._active and self._active[-1].abandoned:
             self._end(self._active[-1])
 
+    def close_below(self, depth: int) -> None:
+        """End the `for` loops of a turn that is over; an iterator that the program holds stays open."""
+        self.settle()
+        for active in [active for active in self._active if active.by_for and active.depth >= depth]:
+            self._end(active)
+
     def close_all(self) -> None:
-        """End every loop, at a place where the program can be in none."""
+        """End every loop, when the program is at its end."""
         while self._active:
             self._end(self._active[-1])
         self._any_abandoned = False
 
-    def pass_started(self, loader: Loader[Any]) -> None:
+    def pass_started(self, entered: LoaderPass[Any]) -> bool:
         """Begin a loop over a loader."""
         self.settle()
+        outermost = entered.by_for and not any(active.by_for for active in self._active)
+        if self._waiting.get(entered.loader.number):
+            active = self._enter(entered, fork=False)
+            self._load(active, self._waiting[entered.loader.number].pop(0))
+            return True
+        self._enter(entered)
+        if self._keeper.pass_begins(entered, outermost):
+            return True
+        # Passed over, or moved to its end: what it did is put back already.
+        self._active = [active for active in self._active if active.serial != entered.serial]
+        return False
+
+    def _enter(self, entered: LoaderPass[Any], fork: bool = True) -> _ActivePass:
+        loader = entered.loader
         sharded = loader.shard and self._group.size > 1
         free = [totals for totals in self._totals() if not totals.in_pass]
         active = _ActivePass(
+            serial=entered.serial,
             loader=loader,
+            by_for=entered.by_for,
+            depth=self._keeper.depth,
             begun=time.perf_counter(),
             first_step=self._hooks.step,
             totals=sorted(free, key=lambda totals: totals.number) if sharded else [],
@@ -126,16 +179,34 @@ class Passes:
         )
         for totals in active.totals:
             totals.begin_pass()
-        if active.forks_generators and self._group.rank > 0:
-            # Equal seeds would give every worker the same dropout mask on its own samples.
-            seed = mix(torch.initial_seed(), loader.passes, self._hooks.step, self._group.rank)
-            torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+        if fork and active.forks_generators:
+            self.fork_generators()
         self._active.append(active)
+        return active
 
-    def batch_ready(self, loader: Loader[Any], fetched: Fetched, waited_s: float) -> None:
+    def fork_generators(self) -> None:
+        """Give each worker but the main one a torch generator of its own, from its rank and the step.
+
+        Equal seeds would give every worker the same dropout mask on its own samples.
+        """
+        if self._group.rank > 0:
+            seed = mix(torch.initial_seed(), self._hooks.step, self._group.rank)
+            torch.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+
+    def between_batches(self, entered: LoaderPass[Any]) -> None:
+        """A loop body is done with a batch."""
+        self.settle()
+        active = self._of(entered.serial)
+        if active is None:
+            return
+        first = next(other for other in self._active if other.by_for or other is active)
+        outermost = active.by_for and first is active and active.depth == self._keeper.depth
+        self._keeper.pass_is_between(entered, outermost)
+
+    def batch_ready(self, entered: LoaderPass[Any], fetched: Fetched, waited_s: float) -> None:
         """Account for a batch that goes to the loop body."""
         self.settle()
-        active = next((p for p in reversed(self._active) if p.loader is loader), None)
+        active = self._of(entered.serial)
         if active is None:
             return
         active.share = fetched.num_samples / fetched.num_global
@@ -150,32 +221,101 @@ class Passes:
         now = time.monotonic()
         if now - self._progress_at > _PROGRESS_EVERY_S:
             self._progress_at = now
-            self._progress(active.num_batches, len(loader))
+            self._progress(active.num_batches, len(active.loader))
 
-    def pass_ended(self, loader: Loader[Any]) -> None:
+    def pass_ended(self, entered: LoaderPass[Any]) -> None:
         """End a loop that used up its loader."""
         self.settle()
-        active = next((p for p in reversed(self._active) if p.loader is loader), None)
+        active = self._of(entered.serial)
         if active is not None:
             self._end(active)
 
-    def pass_abandoned(self, loader: Loader[Any]) -> None:
+    def pass_abandoned(self, serial: int) -> None:
         """Note that a loop was left early; the others are not waited for here."""
+        active = self._of(serial)
+        if active is not None:
+            active.abandoned = self._any_abandoned = True
+
+    def _of(self, serial: int) -> _ActivePass | None:
+        return next((active for active in self._active if active.serial == serial), None)
+
+    # Checkpoints inside of loops
+
+    def state_dict(self, passes: dict[int, LoaderPass[Any]]) -> list[dict[str, Any]]:
+        """Return where every loop over a loader stands, outermost first.
+
+        Args:
+            passes: the loops that somebody holds, by serial number.
+        """
         for active in self._active:
-            if active.loader is loader:
-                active.abandoned = self._any_abandoned = True
+            for totals in active.totals:
+                totals.end_step()
+        return [
+            {
+                "loader": active.loader.number,
+                "number": passes[active.serial].number,
+                "position": passes[active.serial].position,
+                "first_step": active.first_step,
+                "share": active.share,
+                "num_batches": active.num_batches,
+                "num_samples": active.num_samples,
+                "totals": {totals.number: totals.begun for totals in active.totals},
+            }
+            for active in self._active
+            if active.serial in passes
+        ]
+
+    def load_state_dict(
+        self, saved: list[dict[str, Any]], loaders: Mapping[int, Loader[Any]], same_workers: bool
+    ) -> None:
+        """Put every loop to where it stood.
+
+        One that the program holds by now is moved; another waits for the next loop over its loader.
+
+        Args:
+            saved: what `state_dict` gave on the main worker.
+            loaders: by number.
+            same_workers: whether there are as many workers as there were.
+        """
+        held: dict[int, list[LoaderPass[Any]]] = {
+            number: loader.live_passes for number, loader in loaders.items() if loader.live_passes
+        }
+        for entry in saved:
+            entry = entry if same_workers else {**entry, "totals": {}}
+            loader = loaders[entry["loader"]]
+            if held.get(loader.number):
+                entered = held[loader.number].pop(0)
+                entered.move(entry["number"], entry["position"])
+                self._load(self._of(entered.serial) or self._enter(entered), entry)
+            else:
+                loader.waiting.append((entry["number"], entry["position"]))
+                self._waiting.setdefault(loader.number, []).append(entry)
+        for rest in held.values():
+            for entered in rest:
+                entered.end()
+
+    def _load(self, active: _ActivePass, entry: dict[str, Any]) -> None:
+        active.first_step = entry["first_step"]
+        active.share = entry["share"]
+        active.num_batches = entry["num_batches"]
+        active.num_samples = entry["num_samples"]
+        for totals in active.totals:
+            totals.begin_pass(entry["totals"].get(totals.number))
 
     def _end(self, active: _ActivePass) -> None:
         self._active.remove(active)
         for totals in active.totals:
             totals.end_pass(self._group)
-        if self._hooks.step > active.first_step:
+        stepped = self._hooks.step > active.first_step
+        if stepped:
             self.stepped.add(active.loader.number)
             self._meter.trained(active.num_samples, time.perf_counter() - active.begun)
             synchronise_buffers(self._models, self._group)
         if active.forks_generators:
             self._equalise_generators()
         self._metrics.flush(everyone=True)
+        if active.by_for and not any(other.by_for for other in self._active):
+            self._keeper.pass_is_complete(active.loader, stepped)
 
     def _equalise_generators(self) -> None:
         torch.set_rng_state(self._group.broadcast_(torch.get_rng_state()))

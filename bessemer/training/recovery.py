@@ -1,4 +1,4 @@
-"""What a checkpoint holds besides tensors: random generators, loop positions, carried values.
+"""What a checkpoint holds besides tensors: random generators, and the names that objects have.
 
 Pure bookkeeping on plain values, so that a checkpoint loads with `weights_only=True`.
 """
@@ -58,34 +58,3 @@ class Created:
         number = self.counts.get(kind, 0)
         self.counts[kind] = number + 1
         return number
-
-
-@dataclass(frozen=True)
-class LoopPosition:
-    """Where an outer loop stands.
-
-    Attributes:
-        number: which outer loop of the program, by order of creation.
-        turns: turns that are complete (count).
-        created: what had been created when the current turn began.
-        left: whether the program left it by `break`.
-    """
-
-    number: int
-    turns: int
-    created: dict[str, int]
-    left: bool = False
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values for a checkpoint."""
-        return {
-            "number": self.number,
-            "turns": self.turns,
-            "created": dict(self.created),
-            "left": self.left,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> LoopPosition:
-        """Rebuild from a checkpoint."""
-        return cls(plain["number"], plain["turns"], dict(plain["created"]), plain["left"])

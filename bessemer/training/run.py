@@ -202,7 +202,7 @@ class Run:
         """Return an outer iterator that counts, for ever without an argument: for `while True`."""
         items = range(*range_args) if range_args else itertools.count()
         self._session.settle()
-        return OuterLoop(items, self._session.created.next("loop"), self._session)
+        return OuterLoop(items, self._session.created.next("loop"), self._session, counts_steps=True)
 
     def carry(self, **initial: Any) -> Carried:
         """Return values that the loop keeps for itself, as attributes that survive a restart."""

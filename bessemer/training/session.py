@@ -1,14 +1,15 @@
 """The state behind a `Run`: what is tracked, which loop is active, and when a checkpoint is taken.
 
 `Run` is the face; this is the bookkeeping. It observes the outer loops and does between their turns
-what every worker must do together. Loops over loaders are in `passes`.
+what every worker must do together. Loops over loaders are in `passes`, what a checkpoint holds is put
+together in `snapshots`, how a restart finds its place is in `replay`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,22 +21,21 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bessemer.config.settings import Settings
-from bessemer.data.loaders import Loader, OpenSource
+from bessemer.data.callers import wrapper_with_memory
+from bessemer.data.loaders import Loader, LoaderPass, OpenSource
 from bessemer.errors import CheckpointError, UserError
 from bessemer.models.losses import GradientReducer
-from bessemer.training.checkpoints import FORMAT, CheckpointStore, State
+from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.loops import OuterLoop
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
 from bessemer.training.optimizers import StepHooks
 from bessemer.training.outlet import Outlet
 from bessemer.training.passes import Passes
-from bessemer.training.recovery import (
-    Created,
-    LoopPosition,
-    generator_states,
-    restore_generators,
-)
+from bessemer.training.recovery import Created, generator_states, restore_generators
+from bessemer.training.replay import Done, Frame, Moment, copied
+from bessemer.training.schedule import Schedule
+from bessemer.training.snapshots import replay_of, restore, snapshot
 from bessemer.training.values import Carried, Totals
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import FirstStep, Note, Progress
@@ -45,6 +45,10 @@ _NUM_EXAMPLE_SAMPLES = 4
 # train: the whole program. evaluate: one turn of the outer loop from a checkpoint, with the loaders
 # that train left empty. inspect: everything before the outer loop.
 Mode = Literal["train", "evaluate", "inspect"]
+
+
+class RunStopped(BaseException):
+    """Ends a program after a checkpoint because a stop was asked for; no error, so nothing catches it."""
 
 
 class ProgramInspected(BaseException):
@@ -65,6 +69,7 @@ class Surroundings:
         resume: state to go on from, or None for a fresh start.
         open_source: starts a stream for a loader, or None to fetch in process.
         mode: how much of the program is run.
+        stop_wished: whether this worker was asked to end at the next step.
     """
 
     settings: Settings
@@ -76,6 +81,7 @@ class Surroundings:
     resume: State | None = None
     open_source: OpenSource | None = None
     mode: Mode = "train"
+    stop_wished: Callable[[], bool] = lambda: False
 
 
 class Session:
@@ -93,10 +99,12 @@ class Session:
         self.examples: dict[int, np.ndarray[Any, Any]] = {}
         self.meter = TurnMeter()
         self.metrics = PendingMetrics(self.group, self.outlet, self.meter)
+        self.schedule = Schedule(surroundings.settings.checkpoint, self.group, surroundings.stop_wished)
         self.reducer = GradientReducer(
             self.group,
             surroundings.settings.scaling.loss_reduction,
             lambda: self.passes.share if self.passes.sharded else None,
+            self.schedule,
         )
         self.hooks = StepHooks(
             self.reducer,
@@ -114,12 +122,16 @@ class Session:
             self.hooks,
             lambda: [value for value in self.values.values() if isinstance(value, Totals)],
             self._show_progress,
+            self,
         )
         self.last_metrics: dict[str, float] = {}
         self._resume = surroundings.resume
+        self.replay = replay_of(self._resume, surroundings.mode)
         self._loops: list[OuterLoop[Any]] = []
-        self._left: OuterLoop[Any] | None = None
+        self._left = False
         self._kept: list[Any] = []
+        self._step_between = -1
+        self._wrappers: dict[tuple[str, int], str | None] = {}
         self.outlet.muted = self._resume is not None
         if self._resume is not None and surroundings.mode == "evaluate":
             self.passes.stepped.update(
@@ -158,53 +170,72 @@ class Session:
 
     # Turns of the outer loop
 
+    @property
+    def depth(self) -> int:
+        """Outer loops that the program is in (count)."""
+        return len(self._loops)
+
     def loop_started(self, loop: OuterLoop[Any]) -> int | None:
         """Find where an outer loop begins, and put the saved state back if it is the active one."""
         if self.given.mode == "inspect":
             raise ProgramInspected
         self.settle()
-        self._left = None
-        self._loops.append(loop)
+        self._left = False
         self.meter.reset()
-        if self._resume is None:
-            return 0
-        positions = [LoopPosition.from_plain(plain) for plain in self._resume["loops"]]
-        depth = next((d for d, p in enumerate(positions) if p.number == loop.number), None)
-        if depth is None:
-            self._loops.remove(loop)
-            return None
-        position = positions[depth]
-        if depth < len(positions) - 1:
-            self.created.counts = dict(position.created)
+        skipped = 0
+        if self.replay.going_on:
+            met = self.replay.meets("loop", loop.number)
+            if isinstance(met, Done):
+                self._pass_over(met)
+                return None
+            assert met is not None
+            skipped = met.turns
+            if self.replay.is_innermost(met):
+                self._arrive(entered=None)
+                skipped -= self.given.mode == "evaluate" and not self._resume_in_turn
+            else:
+                self._put_back(met.begin)
+                self.replay.frames.append(Frame(loop.number, skipped))
         else:
-            self._restore(self._resume)
-            self._resume = None
-            # A checkpoint of a loop that was left is one of the whole program: all has been said.
-            self.outlet.muted = position.left and self.given.mode == "train"
-        if position.left and self.given.mode == "train":
-            self._loops.remove(loop)
-            return None
-        return max(0, position.turns - 1) if self.given.mode == "evaluate" else position.turns
+            self.replay.frames.append(Frame(loop.number))
+        loop.first_step = self.hooks.step
+        self._loops.append(loop)
+        return max(0, skipped)
 
     def turn_started(self, loop: OuterLoop[Any]) -> None:
         """Begin a turn."""
-        loop.created = dict(self.created.counts)
         self.hooks.new_round()
-        self.meter.reset()
+        if not loop.counts_steps or loop.turns % self._row_every(loop) == 0:
+            self.meter.reset()
+        if not self.replay.going_on:
+            frame = self.replay.frames[-1]
+            frame.turns, frame.begin, frame.done = loop.turns, self._moment(), []
 
     def turn_ended(self, loop: OuterLoop[Any], label: str) -> bool:
         """Close a turn: its row, its metrics, its checkpoint."""
-        self._close_turn(loop, label)
+        self.passes.close_below(self.depth)
+        last = loop.turns == loop.num_turns
+        if last or loop.turns % self._row_every(loop) == 0:
+            self._close_turn(loop, label)
         if self.given.mode == "evaluate":
             return False
+        if not loop.counts_steps:
+            self.schedule.meet()
+        elif self.group.size == 1:
+            self.schedule.heard(self.schedule.wishes())
         every = self.given.settings.checkpoint.every_epochs
-        if loop.turns == loop.num_turns or loop.turns % every == 0:
-            self.checkpoint(self._loops)
-        self.meter.reset()
+        by_turns = last or (not loop.counts_steps and loop.turns % every == 0)
+        # In the body of a loop over a loader, the place of that loop would be lost.
+        if (by_turns or self.schedule.is_due(self.hooks.step)) and not self.passes.in_for:
+            frame = self.replay.frames[-1]
+            frame.turns, frame.done = loop.turns, []
+            self.checkpoint(None)
         return True
 
+    def _row_every(self, loop: OuterLoop[Any]) -> int:
+        return self.given.settings.tracking.row_every_steps if loop.counts_steps else 1
+
     def _close_turn(self, loop: OuterLoop[Any], label: str) -> None:
-        self.passes.close_all()
         self.reducer.check_used()
         self.metrics.flush(everyone=True)
         row = self.meter.row(label, loop.turns, loop.num_turns, self.hooks.step)
@@ -222,8 +253,104 @@ class Session:
         )
 
     def loop_ended(self, loop: OuterLoop[Any]) -> None:
-        """Forget a loop that is complete."""
+        """Note a loop that is complete."""
         self._loops.remove(loop)
+        self.replay.frames.pop()
+        stepped = self.hooks.step > loop.first_step
+        if not self.replay.going_on and not self.passes.in_for:
+            done = Done("loop", loop.number, stepped, loop.turns, self._moment())
+            self.replay.frames[-1].done.append(done)
+
+    # Loops over loaders
+
+    def pass_begins(self, entered: LoaderPass[Any], outermost: bool) -> bool:
+        """Find out whether a loop over a loader is to be repeated, passed over, or gone on with."""
+        if not self.replay.going_on or not outermost or self.given.mode == "evaluate":
+            return True
+        met = self.replay.meets("pass", entered.loader.number)
+        if met is None:
+            self._arrive(entered)
+            return True
+        assert isinstance(met, Done)
+        if met.stepped:
+            self._pass_over(met)
+        return not met.stepped
+
+    def pass_is_complete(self, loader: Loader[Any], stepped: bool) -> None:
+        """Note a loop over a loader that is complete; in a replay, put back the moment after it."""
+        if not self.replay.going_on:
+            done = Done("pass", loader.number, stepped, 0, self._moment())
+            self.replay.frames[-1].done.append(done)
+        elif self.given.mode == "train":
+            met = self.replay.meets("pass", loader.number)
+            assert isinstance(met, Done)
+            self._pass_over(met)
+
+    def pass_is_between(self, entered: LoaderPass[Any], outermost: bool) -> None:
+        """Take a checkpoint between two batches of a loop, if one is due."""
+        stepped, self._step_between = self.hooks.step != self._step_between, self.hooks.step
+        if self.replay.going_on or not stepped or self.given.mode != "train":
+            return
+        if self.group.size == 1:
+            self.schedule.heard(self.schedule.wishes())
+        if self.schedule.is_due(self.hooks.step) and outermost and self._can_go_on_inside(entered):
+            self.metrics.flush(everyone=True)
+            self.checkpoint(entered)
+
+    def _can_go_on_inside(self, entered: LoaderPass[Any]) -> bool:
+        """Whether a restart that comes to this loop again finds all that the loop had."""
+        place = (entered.site, entered.loader.number)
+        if place not in self._wrappers:
+            self._wrappers[place] = wrapper_with_memory(entered)
+            if self._wrappers[place] is not None:
+                self.outlet.event(
+                    Note(
+                        f"{entered.site}: {self._wrappers[place]} around a loader counts for itself, so "
+                        "checkpoints are taken between turns of the outer loop only; "
+                        "loader.enumerate() counts in a way that survives a restart"
+                    )
+                )
+        return entered.loader.can_seek and self._wrappers[place] is None
+
+    # The place of a restart
+
+    def _moment(self) -> Moment:
+        return Moment(
+            dict(self.created.counts),
+            generator_states(),
+            {number: copied(values.state_dict()) for number, values in self.values.items()},
+            {number: loader.state_dict() for number, loader in self.loaders.items()},
+        )
+
+    def _put_back(self, moment: Moment) -> None:
+        self.created.counts = dict(moment.created)
+        for number, state in moment.loaders.items():
+            if number in self.loaders:
+                self.loaders[number].load_state_dict(state)
+        for number, state in moment.values.items():
+            if number in self.values:
+                self.values[number].load_state_dict(copied(state))
+        restore_generators(moment.generators)
+
+    def _pass_over(self, done: Done) -> None:
+        """Put back the moment after something that was complete at the checkpoint."""
+        self._put_back(done.after)
+        self.replay.frames[-1].done.append(done)
+        if self.replay.program_was_complete:
+            # All that the program does from here on was done and said before.
+            self._arrive(entered=None)
+            self.outlet.muted = self.given.mode == "train"
+
+    def _arrive(self, entered: LoaderPass[Any] | None) -> None:
+        """Overwrite everything with the checkpoint."""
+        assert self._resume is not None
+        self.replay.arrived()
+        restore(self, self._resume)
+        self.schedule.taken(self.hooks.step)
+        self._step_between = self.hooks.step
+        self.outlet.muted = False
+        self._resume_in_turn = self._resume["active"] is not None
+        self._resume = None
 
     def _show_progress(self, batch: int, num_batches: int) -> None:
         if self._loops:
@@ -235,9 +362,9 @@ class Session:
         self.settle()
         self.passes.close_all()
         self.metrics.flush(everyone=True)
-        if self._left is not None and self.given.mode == "train":
+        if self._left and self.given.mode == "train":
             # Only now: what ran between the `break` and the next call of the run would run twice.
-            self.checkpoint([self._left])
+            self.checkpoint(None)
         if self._resume is not None:
             raise CheckpointError(
                 "the program ended before it came to the loop that its checkpoint was taken in",
@@ -260,79 +387,41 @@ class Session:
         while self._loops and (label := self._loops[-1].left_at) is not None:
             loop = self._loops[-1]
             loop.turns += 1
+            self.passes.close_below(self.depth)
             self._close_turn(loop, label)
-            self._loops.remove(loop)
-            self._left = None if self._loops else loop
+            self.loop_ended(loop)
+            self._left = not self._loops
 
     # Checkpoints
 
-    def checkpoint(self, loops: list[OuterLoop[Any]]) -> None:
-        """Take a checkpoint in these loops; every worker comes here at the same step."""
-        generators = self.group.gather_objects(generator_states())
+    def checkpoint(self, entered: LoaderPass[Any] | None) -> None:
+        """Take a checkpoint; every worker comes here at the same step.
+
+        Args:
+            entered: the loop over a loader that it is taken in, or None between turns.
+
+        Raises:
+            RunStopped: a stop was asked for.
+        """
+        state = snapshot(self, entered)
+        self.schedule.taken(self.hooks.step)
         store = self.given.store
-        if store is None or self.group.rank > 0:
-            return
+        if store is not None and self.group.rank == 0:
+            metric = self._best_metric() if entered is None else None
+            store.save(state, self.hooks.step, metric, self.outlet.barrier())
+        if self.schedule.stop:
+            raise RunStopped
+
+    def _best_metric(self) -> float | None:
         chosen = self.given.settings.checkpoint.best_metric
         if chosen and chosen not in self.last_metrics:
             known = ", ".join(sorted(self.last_metrics)) or "none"
             self.outlet.event(
                 Note(f"checkpoint.best_metric {chosen!r} was not logged; logged so far: {known}")
             )
-        metric = self.meter.metrics().get(chosen)
-        store.save(self._state(loops, generators), self.hooks.step, metric, self.outlet.barrier())
+        return self.meter.metrics().get(chosen)
 
-    def _state(self, active: list[OuterLoop[Any]], generators: list[dict[str, Any]]) -> State:
-        loops = [
-            LoopPosition(loop.number, loop.turns, loop.created, loop.left_at is not None) for loop in active
-        ]
-        return {
-            "format": FORMAT,
-            "step": self.hooks.step,
-            "world_size": self.group.size,
-            "loops": [position.to_plain() for position in loops],
-            "created": dict(self.created.counts),
-            "tracked": {name: value.state_dict() for name, value in self._all_tracked().items()},
-            "loaders": {
-                number: {**loader.state_dict(), "stepped": number in self.passes.stepped}
-                for number, loader in self.loaders.items()
-            },
-            "values": {number: values.state_dict() for number, values in self.values.items()},
-            "generators": generators,
-            "metrics": dict(self.last_metrics),
-        }
-
-    def _restore(self, state: State) -> None:
-        tracked = self._all_tracked()
-        if set(tracked) != set(state["tracked"]):
-            raise CheckpointError(
-                f"the program tracks {sorted(tracked)}",
-                expected=f"what the checkpoint has: {sorted(state['tracked'])}",
-                todo="resume with the code that took the checkpoint, or start a new run",
-            )
-        for name, value in tracked.items():
-            try:
-                value.load_state_dict(state["tracked"][name])
-            except (RuntimeError, ValueError, KeyError) as error:
-                raise CheckpointError(
-                    f"{name} does not take the state that its checkpoint has: {error}",
-                    expected="an object of the same shape as when the checkpoint was taken",
-                    todo="resume with the code and settings that took it, or start a new run",
-                ) from error
-        self.created.counts = dict(state["created"])
-        for number, loader in self.loaders.items():
-            if number in state["loaders"]:
-                loader.load_state_dict(state["loaders"][number])
-                if state["loaders"][number]["stepped"]:
-                    self.passes.stepped.add(number)
-        for number, values in self.values.items():
-            if number in state["values"]:
-                values.load_state_dict(state["values"][number])
-        generators = state["generators"]
-        restore_generators(generators[min(self.group.rank, len(generators) - 1)])
-        self.hooks.step = state["step"]
-        self.last_metrics = dict(state["metrics"])
-
-    def _all_tracked(self) -> dict[str, Any]:
+    def all_tracked(self) -> dict[str, Any]:
         """Return what was tracked, and models that were only placed."""
         chosen = dict(self.tracked)
         for number, model in enumerate(self.models):

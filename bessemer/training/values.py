@@ -85,18 +85,23 @@ class Totals(Carried):
         """Whether a loop that is being run will sum these."""
         return self.__dict__["_start"] is not None
 
-    def begin_pass(self) -> None:
-        """Remember the values before a loop over a sharded loader."""
-        object.__setattr__(self, "_start", _copied(self._values))
+    def begin_pass(self, begun: dict[str, Any] | None = None) -> None:
+        """Remember the values before a loop over a sharded loader; after a restart, those that were."""
+        object.__setattr__(self, "_start", _copied(begun or self._values))
+
+    @property
+    def begun(self) -> dict[str, Any]:
+        """The values before the loop that sums these."""
+        return dict(self.__dict__["_start"] or {})
 
     def begin_step(self, counts: bool) -> None:
         """Begin a batch; what is added during one that does not `count` is taken back."""
-        self._drop_uncounted()
+        self.end_step()
         object.__setattr__(self, "_before_step", None if counts else _copied(self._values))
 
     def end_pass(self, group: Group) -> None:
         """Replace what this worker added since `begin_pass` by what all workers added."""
-        self._drop_uncounted()
+        self.end_step()
         start = self._start
         object.__setattr__(self, "_start", None)
         if start is None or group.size == 1:
@@ -111,7 +116,8 @@ class Totals(Carried):
                 whole = isinstance(value, int) and isinstance(start[name], int)
                 self._values[name] = round(total) if whole else total
 
-    def _drop_uncounted(self) -> None:
+    def end_step(self) -> None:
+        """End a batch: take back what was added during one that does not count."""
         if self._before_step is not None:
             self._values.update(self._before_step)
             object.__setattr__(self, "_before_step", None)
@@ -121,4 +127,12 @@ def _copied(values: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value.detach().clone() if isinstance(value, torch.Tensor) else value
         for name, value in values.items()
+    }
+
+
+def combined(begun: dict[str, Any], of_workers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return sums in the middle of a loop as one worker would have them: begun and all that was added."""
+    return {
+        name: start + sum(values[name] - start for values in of_workers) if name in of_workers[0] else start
+        for name, start in begun.items()
     }

@@ -1,0 +1,227 @@
+"""What a checkpoint holds, and how a session takes it back.
+
+Most of it is the same on every worker and is the main worker's. What is not, every worker adds: its
+random generators, its part of sums that are not complete, buffers such as running means, gradients
+that were not summed yet. With another number of workers these parts are joined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bessemer.data.loaders import LoaderPass
+from bessemer.errors import CheckpointError, TrainingError
+from bessemer.training.checkpoints import FORMAT, State
+from bessemer.training.recovery import generator_states, restore_generators
+from bessemer.training.replay import Frame, Replay, copied, from_plain, to_plain
+from bessemer.training.values import combined
+
+if TYPE_CHECKING:
+    from bessemer.training.session import Session
+
+
+def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
+    """Return the state of a run; every worker comes here at the same step.
+
+    Args:
+        session: of this worker.
+        entered: the loop over a loader that it is taken in, or None between turns.
+
+    Raises:
+        TrainingError: the workers' parameters are not equal.
+    """
+    live = {entered.serial: entered for loader in session.loaders.values() for entered in loader.live_passes}
+    passes = session.passes.state_dict(live)
+    own = {
+        "generators": generator_states(),
+        "values": {number: values.state_dict() for number, values in session.values.items()},
+        "buffers": _buffers(session) if passes and session.group.size > 1 else {},
+        "gradients": _gradients(session, summed=False),
+        "checksums": _checksums(session) if session.group.size > 1 else [],
+    }
+    workers = session.group.gather_objects(own)
+    _check_equal([worker.pop("checksums") for worker in workers], session.hooks.step)
+    return {
+        "format": FORMAT,
+        "step": session.hooks.step,
+        "world_size": session.group.size,
+        "frames": to_plain(session.replay.frames),
+        "active": None if entered is None else entered.loader.number,
+        "passes": passes,
+        "created": dict(session.created.counts),
+        "tracked": {name: value.state_dict() for name, value in session.all_tracked().items()},
+        "gradients": _gradients(session, summed=True),
+        "loaders": {
+            number: {**loader.state_dict(), "stepped": number in session.passes.stepped}
+            for number, loader in session.loaders.items()
+        },
+        "workers": workers,
+        "meter": session.meter.state_dict(),
+        "metrics": dict(session.last_metrics),
+    }
+
+
+def restore(session: Session, state: State) -> None:
+    """Overwrite a session with a state.
+
+    Raises:
+        CheckpointError: the program tracks something else than when the state was taken.
+    """
+    _restore_tracked(session, state)
+    workers, group = state["workers"], session.group
+    same_workers = state["world_size"] == group.size
+    own = workers[group.rank] if same_workers else workers[0]
+    _restore_gradients(session, state["gradients"], _pending(workers, group.rank, same_workers))
+    session.created.counts = dict(state["created"])
+    for number, loader in session.loaders.items():
+        if number in state["loaders"]:
+            loader.load_state_dict(state["loaders"][number])
+            if state["loaders"][number]["stepped"]:
+                session.passes.stepped.add(number)
+    values = own["values"] if same_workers else _joined_values(state)
+    for number, carried in session.values.items():
+        if number in values:
+            carried.load_state_dict(copied(values[number]))
+    session.hooks.step = state["step"]
+    session.last_metrics = dict(state["metrics"])
+    session.meter.load_state_dict(state["meter"])
+    session.passes.load_state_dict(state["passes"], session.loaders, same_workers)
+    for number, buffers in own["buffers"].items():
+        session.models[number].load_state_dict(buffers, strict=False)
+    restore_generators(own["generators"])
+    if not same_workers and session.passes.sharded:
+        session.passes.fork_generators()
+
+
+def replay_of(state: State | None, mode: str) -> Replay:
+    """Return how a session comes to where a state was taken; in evaluation, to the turn it is of."""
+    if state is None:
+        return Replay(None, None)
+    frames = from_plain(state["frames"])
+    if mode != "evaluate":
+        return Replay(frames, state["active"])
+    if len(frames) == 1 and frames[0].done and frames[0].done[-1].kind == "loop":
+        last = frames[0].done.pop()
+        frames.append(Frame(last.number, last.turns, last.after))
+    return Replay(frames, None)
+
+
+def _restore_tracked(session: Session, state: State) -> None:
+    tracked = session.all_tracked()
+    if set(tracked) != set(state["tracked"]):
+        raise CheckpointError(
+            f"the program tracks {sorted(tracked)}",
+            expected=f"what the checkpoint has: {sorted(state['tracked'])}",
+            todo="resume with the code that took the checkpoint, or start a new run",
+        )
+    for name, value in tracked.items():
+        try:
+            value.load_state_dict(state["tracked"][name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{name} does not take the state that its checkpoint has: {error}",
+                expected="an object of the same shape as when the checkpoint was taken",
+                todo="resume with the code and settings that took it, or start a new run",
+            ) from error
+
+
+# Gradients by model and parameter
+
+_Gradients = dict[int, dict[int, torch.Tensor]]
+
+
+def _gradients(session: Session, summed: bool) -> _Gradients:
+    """Return the gradients that an optimizer has used, equal on all workers, or those that it has not.
+
+    Research code may go on adding to either.
+    """
+    alone = session.group.size == 1
+    return {
+        number: {
+            index: parameter.grad.detach()
+            for index, parameter in enumerate(model.parameters())
+            if parameter.grad is not None and summed == (alone or session.reducer.was_used(parameter))
+        }
+        for number, model in enumerate(session.models)
+    }
+
+
+def _pending(workers: list[dict[str, Any]], rank: int, same_workers: bool) -> _Gradients:
+    """Return this worker's gradients that were not summed; with other workers, the main one has the sum."""
+    if same_workers:
+        own: _Gradients = workers[rank]["gradients"]
+        return own
+    joined: _Gradients = {}
+    for worker in workers:
+        for number, gradients in worker["gradients"].items():
+            for index, gradient in gradients.items():
+                of_model = joined.setdefault(number, {})
+                present = of_model.get(index)
+                part = gradient if rank == 0 else torch.zeros_like(gradient)
+                of_model[index] = part.clone() if present is None else present + part
+    return joined
+
+
+def _restore_gradients(session: Session, summed: _Gradients, pending: _Gradients) -> None:
+    for number, model in enumerate(session.models):
+        for index, parameter in enumerate(model.parameters()):
+            used = summed.get(number, {}).get(index)
+            unused = pending.get(number, {}).get(index)
+            saved = unused if used is None else used
+            parameter.grad = None if saved is None else saved.to(parameter.device, copy=True)
+            if used is not None:
+                session.reducer.mark_used(parameter)
+
+
+# Parts of workers
+
+
+def _buffers(session: Session) -> dict[int, dict[str, torch.Tensor]]:
+    return {
+        number: {
+            name: buffer.detach().cpu()
+            for name, buffer in model.named_buffers()
+            if name in (saved := model.state_dict()) and saved[name].data_ptr() == buffer.data_ptr()
+        }
+        for number, model in enumerate(session.models)
+    }
+
+
+def _joined_values(state: State) -> dict[int, Any]:
+    """Return carried values for another number of workers: sums in the middle of a loop are joined."""
+    workers = state["workers"]
+    values: dict[int, Any] = dict(workers[0]["values"])
+    for entry in state["passes"]:
+        for number, begun in entry["totals"].items():
+            values[number] = {**values[number], **combined(begun, [w["values"][number] for w in workers])}
+    return values
+
+
+def _checksums(session: Session) -> list[int]:
+    """Return a number a model that differs where any bit of its parameters does (almost surely)."""
+    kinds = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    sums = []
+    for model in session.models:
+        total = 0
+        for place, parameter in enumerate(model.parameters()):
+            plain = parameter.detach()
+            bits = torch.view_as_real(plain) if plain.is_complex() else plain
+            whole = bits.contiguous().view(kinds[bits.element_size()])
+            total += (place + 1) * int(whole.sum(dtype=torch.int64))
+        sums.append(total)
+    return sums
+
+
+def _check_equal(checksums: list[list[int]], step: int) -> None:
+    for rank, sums in enumerate(checksums):
+        for number, (own, main) in enumerate(zip(sums, checksums[0], strict=True)):
+            if own != main:
+                raise TrainingError(
+                    f"at step {step} the parameters of model {number} on worker {rank} are not those "
+                    "of the main worker",
+                    expected="equal parameters on all workers after every step",
+                    todo="look for updates that depend on run.rank or on a worker's own samples, "
+                    "such as writes to param.data",
+                )
