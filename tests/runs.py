@@ -112,6 +112,7 @@ def run_program(
     open_source: OpenSource | None = None,
     writer: FakeWriter | None = None,
     seed: int | None = None,
+    stop_wished: Callable[[], bool] = lambda: False,
 ) -> Ran:
     """Run a program to its end, as `training.worker` does, without Ray and without MLflow.
 
@@ -126,6 +127,7 @@ def run_program(
         open_source: starts a stream.
         writer: keeps the metrics; a new one by default.
         seed: instead of the settings'.
+        stop_wished: whether the run was asked to end at its next step.
     """
     settings = settings or settings_with()
     group = group or Group()
@@ -140,6 +142,7 @@ def run_program(
         resume=resume,
         open_source=open_source,
         mode=mode,
+        stop_wished=stop_wished,
     )
     seed_generators(settings.data.seed if seed is None else seed)
     result = None

@@ -27,7 +27,7 @@ from torch.utils.data import (
 
 from bessemer.config.settings import Data
 from bessemer.data.datasets import Fetched, Recipe, fetch
-from bessemer.data.loaders import Loader
+from bessemer.data.loaders import Loader, LoaderPass
 from bessemer.errors import UserError
 from bessemer.utils.collectives import Group
 
@@ -62,18 +62,22 @@ class Observer:
         self.told: list[str] = []
         self.fetched: list[Fetched] = []
 
-    def pass_started(self, loader: Loader[Any]) -> None:
+    def pass_started(self, entered: LoaderPass[Any]) -> bool:
         self.told.append("started")
+        return True
 
-    def batch_ready(self, loader: Loader[Any], fetched: Fetched, waited_s: float) -> None:
+    def between_batches(self, entered: LoaderPass[Any]) -> None:
+        self.told.append("between")
+
+    def batch_ready(self, entered: LoaderPass[Any], fetched: Fetched, waited_s: float) -> None:
         assert waited_s >= 0
         self.told.append("batch")
         self.fetched.append(fetched)
 
-    def pass_ended(self, loader: Loader[Any]) -> None:
+    def pass_ended(self, entered: LoaderPass[Any]) -> None:
         self.told.append("ended")
 
-    def pass_abandoned(self, loader: Loader[Any]) -> None:
+    def pass_abandoned(self, serial: int) -> None:
         self.told.append("abandoned")
 
 
@@ -384,7 +388,7 @@ def test_a_shuffled_batch_sampler_of_torch_is_obeyed() -> None:
 def test_an_observer_is_told_of_each_pass_and_batch() -> None:
     observer = Observer()
     list(loader(Numbers(5), batch_size=2, observer=observer))
-    assert observer.told == ["started", "batch", "batch", "batch", "ended"]
+    assert observer.told == ["started", "batch", *["between", "batch"] * 2, "between", "ended"]
 
 
 def test_a_loop_that_is_left_is_told_and_the_next_pass_goes_on() -> None:

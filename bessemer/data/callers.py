@@ -11,13 +11,12 @@ import dis
 import gc
 import inspect
 from types import FrameType
-from typing import Any
 
 _FOR_ITER = dis.opmap["FOR_ITER"]
 # Bars that show how far a loop is: what they lose in a restart is their own display.
 _BARS = ("tqdm", "rich", "alive_progress", "progressbar")
-# Iterators of the language that pass on what they get and count nothing.
-_STATELESS = ("zip", "map", "filter")
+# Iterators of itertools that pass on what they get and count nothing.
+_STATELESS = ("starmap", "filterfalse", "zip_longest")
 
 
 def is_for_statement(caller: FrameType) -> bool:
@@ -41,16 +40,8 @@ def wrapper_with_memory(iterator: object) -> str | None:
     ask once for a place in a program.
     """
     for holder in gc.get_referrers(iterator):
-        kind: Any = type(holder)
-        module = kind.__module__
-        if kind is enumerate or (
-            module == "itertools" or (module == "builtins" and hasattr(kind, "__next__"))
-        ):
-            if (
-                kind.__name__ in _STATELESS
-                or "generator" in kind.__name__
-                or kind.__name__.endswith("iterator")
-            ):
-                continue
-            return str(kind.__name__)
+        kind = type(holder)
+        counts = kind is enumerate or kind.__module__ == "itertools"
+        if counts and kind.__name__ not in _STATELESS:
+            return kind.__name__
     return None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -349,6 +350,7 @@ class LoaderPass(Iterator[Batch]):
         self.state: Literal["new", "running", "ended"] = "new"
         self.by_for = False
         self.site = ""
+        self._counted: weakref.ref[_Counted[Batch]] | None = None
         self._observer = observer
         self._batches: Iterator[Fetched] | None = None
 
@@ -394,6 +396,16 @@ class LoaderPass(Iterator[Batch]):
         self.state = "running"
         self._batches = None
 
+    @property
+    def driver(self) -> object:
+        """What the program's own code holds: this, or what counts its batches."""
+        return (self._counted and self._counted()) or self
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether it has given out its last batch, as far as that can be known."""
+        return self.loader.can_seek and self.position >= len(self.loader)
+
     def end(self) -> None:
         """Give out nothing more."""
         self.state = "ended"
@@ -409,6 +421,7 @@ class _Counted(Iterator[tuple[int, Batch]]):
     def __init__(self, entered: LoaderPass[Batch], start: int) -> None:
         self._entered = entered
         self._start = start
+        entered._counted = weakref.ref(self)
 
     def __next__(self) -> tuple[int, Batch]:
         batch = self._entered.advance(sys._getframe(1))

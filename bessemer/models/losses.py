@@ -168,6 +168,10 @@ class GradientReducer:
         for number, bucket in enumerate(_buckets(chosen)):
             self._reduce_bucket(bucket, self._rider if number == 0 else None)
 
+    def go_on(self) -> None:
+        """After a restart inside of a turn, what was summed before it is not known: it is not asked for."""
+        self._num_reductions += 1
+
     def mark_used(self, parameter: torch.Tensor) -> None:
         """Note that an optimizer has stepped with a parameter's gradient, which all workers share."""
         if parameter.grad is not None:

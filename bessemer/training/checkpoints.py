@@ -27,7 +27,8 @@ from bessemer.errors import CheckpointError
 FORMAT = 2
 _STATE = "state.pt"
 _MANIFEST = "manifest.json"
-_FOLDER = re.compile(r"step-\d{10,}")
+# Several checkpoints of one step are told apart by a number at the end.
+_FOLDER = re.compile(r"step-(\d{10,})(?:-(\d+))?")
 # Containers of the standard library that schedulers and carried values use; none runs code.
 _SAFE: list[Any] = [Counter, OrderedDict, set]
 # torch loads no deque safely; this key marks one that was written as a list.
@@ -121,7 +122,7 @@ class CheckpointStore:
                 manifest = self._manifest(folder)
                 if manifest is not None:
                     found.append(manifest)
-        return sorted(found, key=lambda saved: saved.step)
+        return sorted(found, key=lambda saved: (saved.step, _number(saved.path)))
 
     def newest(self) -> tuple[Saved, State] | None:
         """Load the newest checkpoint that is whole; a damaged one is passed over, and that is said."""
@@ -163,7 +164,7 @@ class CheckpointStore:
             self._executor.shutdown()
 
     def _write(self, state: State, step: int, metric: float | None, before: Callable[[], None]) -> None:
-        folder = f"{self._root}/step-{step:010d}"
+        folder = self._free_folder(step)
         data = _saved(state, folder)
         if not self._checked:
             # What cannot be read back must be found at the first checkpoint, not at a restart.
@@ -179,8 +180,6 @@ class CheckpointStore:
                 "sha256": digest,
             }
             self._fs.makedirs(folder, exist_ok=True)
-            if self._fs.exists(f"{folder}/{_MANIFEST}"):
-                self._fs.rm_file(f"{folder}/{_MANIFEST}")
             self._fs.pipe_file(f"{folder}/{_STATE}", data)
             before()
             self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
@@ -193,6 +192,12 @@ class CheckpointStore:
                 todo="free some room or set checkpoint.storage_path; training goes on from the "
                 "checkpoint before",
             ) from error
+
+    def _free_folder(self, step: int) -> str:
+        """Return a folder without a whole checkpoint: one is never written over."""
+        folder = f"{self._root}/step-{step:010d}"
+        here = [_number(saved.path) for saved in self.complete() if saved.step == step]
+        return f"{folder}-{max(here) + 1}" if here else folder
 
     def _prune(self) -> None:
         saved = self.complete()
@@ -212,6 +217,11 @@ class CheckpointStore:
         except (ValueError, KeyError, TypeError):
             self._note(f"the manifest of {folder} is damaged; it does not count")
             return None
+
+
+def _number(path: str) -> int:
+    matched = _FOLDER.fullmatch(path.rstrip("/").split("/")[-1])
+    return int(matched[2] or 0) if matched else 0
 
 
 def comparison(metric: str, mode: str) -> Callable[[float, float], bool] | None:

@@ -241,58 +241,71 @@ class Passes:
 
     # Checkpoints inside of loops
 
-    def state_dict(self, passes: dict[int, LoaderPass[Any]]) -> list[dict[str, Any]]:
-        """Return where every loop over a loader stands, outermost first.
+    def state_dict(self, loaders: Mapping[int, Loader[Any]]) -> list[dict[str, Any]]:
+        """Return where every loop over a loader stands that somebody holds, oldest first.
 
         Args:
-            passes: the loops that somebody holds, by serial number.
+            loaders: by number.
         """
-        for active in self._active:
-            for totals in active.totals:
-                totals.end_step()
-        return [
-            {
-                "loader": active.loader.number,
-                "number": passes[active.serial].number,
-                "position": passes[active.serial].position,
-                "first_step": active.first_step,
-                "share": active.share,
-                "num_batches": active.num_batches,
-                "num_samples": active.num_samples,
-                "totals": {totals.number: totals.begun for totals in active.totals},
-            }
-            for active in self._active
-            if active.serial in passes
-        ]
+        live = [entered for loader in loaders.values() for entered in loader.live_passes]
+        return [self._state_of(entered) for entered in sorted(live, key=lambda entered: entered.serial)]
+
+    def _state_of(self, entered: LoaderPass[Any]) -> dict[str, Any]:
+        state = {"loader": entered.loader.number, "number": entered.number, "position": entered.position}
+        active = self._of(entered.serial)
+        if active is None:
+            return {**state, "begun": False}
+        for totals in active.totals:
+            totals.end_step()
+        return {
+            **state,
+            "begun": True,
+            "first_step": active.first_step,
+            "share": active.share,
+            "num_batches": active.num_batches,
+            "num_samples": active.num_samples,
+            "totals": {totals.number: totals.begun for totals in active.totals},
+        }
 
     def load_state_dict(
-        self, saved: list[dict[str, Any]], loaders: Mapping[int, Loader[Any]], same_workers: bool
+        self,
+        saved: list[dict[str, Any]],
+        loaders: Mapping[int, Loader[Any]],
+        entered: LoaderPass[Any] | None,
+        same_workers: bool,
     ) -> None:
         """Put every loop to where it stood.
 
-        One that the program holds by now is moved; another waits for the next loop over its loader.
+        The n-th that the program holds of a loader is the n-th that it held. One that it does not hold
+        yet, such as that of a generator, is the next one over its loader.
 
         Args:
             saved: what `state_dict` gave on the main worker.
             loaders: by number.
+            entered: the loop that the checkpoint was taken in, the youngest of its loader.
             same_workers: whether there are as many workers as there were.
         """
-        held: dict[int, list[LoaderPass[Any]]] = {
-            number: loader.live_passes for number, loader in loaders.items() if loader.live_passes
-        }
-        for entry in saved:
-            entry = entry if same_workers else {**entry, "totals": {}}
+        held = {number: loader.live_passes for number, loader in loaders.items()}
+        if entered is not None:
+            held[entered.loader.number].remove(entered)
+        active_place = _youngest(saved, entered.loader.number) if entered is not None else None
+        for place, state in enumerate(saved):
+            entry = state if same_workers else {**state, "totals": {}}
             loader = loaders[entry["loader"]]
-            if held.get(loader.number):
-                entered = held[loader.number].pop(0)
-                entered.move(entry["number"], entry["position"])
-                self._load(self._of(entered.serial) or self._enter(entered), entry)
-            else:
+            found = entered if place == active_place else None
+            if found is None and held[loader.number]:
+                found = held[loader.number].pop(0)
+            if not entry["begun"]:
+                continue
+            if found is None:
                 loader.waiting.append((entry["number"], entry["position"]))
                 self._waiting.setdefault(loader.number, []).append(entry)
+            else:
+                found.move(entry["number"], entry["position"])
+                self._load(self._of(found.serial) or self._enter(found), entry)
         for rest in held.values():
-            for entered in rest:
-                entered.end()
+            for over in rest:
+                over.end()
 
     def _load(self, active: _ActivePass, entry: dict[str, Any]) -> None:
         active.first_step = entry["first_step"]
@@ -322,3 +335,8 @@ class Passes:
         if self._device.type == "cuda":
             state = self._group.broadcast_object(torch.cuda.get_rng_state(self._device))
             torch.cuda.set_rng_state(state, self._device)
+
+
+def _youngest(saved: list[dict[str, Any]], loader: int) -> int:
+    begun = [place for place, entry in enumerate(saved) if entry["loader"] == loader and entry["begun"]]
+    return begun[-1]

@@ -131,6 +131,7 @@ class Session:
         self._left = False
         self._kept: list[Any] = []
         self._step_between = -1
+        self._noted: set[str] = set()
         self._wrappers: dict[tuple[str, int], str | None] = {}
         self.outlet.muted = self._resume is not None
         if self._resume is not None and surroundings.mode == "evaluate":
@@ -229,6 +230,7 @@ class Session:
         if (by_turns or self.schedule.is_due(self.hooks.step)) and not self.passes.in_for:
             frame = self.replay.frames[-1]
             frame.turns, frame.done = loop.turns, []
+            self.metrics.flush(everyone=True)
             self.checkpoint(None)
         return True
 
@@ -293,24 +295,33 @@ class Session:
             return
         if self.group.size == 1:
             self.schedule.heard(self.schedule.wishes())
-        if self.schedule.is_due(self.hooks.step) and outermost and self._can_go_on_inside(entered):
-            self.metrics.flush(everyone=True)
-            self.checkpoint(entered)
+        if self.schedule.is_due(self.hooks.step) and not entered.is_at_end:
+            if outermost and self._can_go_on_inside(entered):
+                self.metrics.flush(everyone=True)
+                self.checkpoint(entered)
+            elif not entered.by_for and not (self._loops and self._loops[-1].counts_steps):
+                self._note_place(entered, "what drives this loop over a loader")
 
     def _can_go_on_inside(self, entered: LoaderPass[Any]) -> bool:
         """Whether a restart that comes to this loop again finds all that the loop had."""
         place = (entered.site, entered.loader.number)
         if place not in self._wrappers:
-            self._wrappers[place] = wrapper_with_memory(entered)
-            if self._wrappers[place] is not None:
-                self.outlet.event(
-                    Note(
-                        f"{entered.site}: {self._wrappers[place]} around a loader counts for itself, so "
-                        "checkpoints are taken between turns of the outer loop only; "
-                        "loader.enumerate() counts in a way that survives a restart"
-                    )
+            self._wrappers[place] = wrapper_with_memory(entered.driver)
+        wrapper = self._wrappers[place]
+        if wrapper is not None:
+            self._note_place(entered, f"{wrapper} around a loader")
+        return entered.loader.can_seek and wrapper is None
+
+    def _note_place(self, entered: LoaderPass[Any], what: str) -> None:
+        if entered.site not in self._noted:
+            self._noted.add(entered.site)
+            self.outlet.event(
+                Note(
+                    f"{entered.site}: {what} counts for itself, so checkpoints are taken between turns "
+                    "of the outer loop only; `for` over the loader or loader.enumerate() survives a "
+                    "restart inside"
                 )
-        return entered.loader.can_seek and self._wrappers[place] is None
+            )
 
     # The place of a restart
 
@@ -345,7 +356,7 @@ class Session:
         """Overwrite everything with the checkpoint."""
         assert self._resume is not None
         self.replay.arrived()
-        restore(self, self._resume)
+        restore(self, self._resume, entered)
         self.schedule.taken(self.hooks.step)
         self._step_between = self.hooks.step
         self.outlet.muted = False

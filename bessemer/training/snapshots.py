@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim import Optimizer
 
 from bessemer.data.loaders import LoaderPass
 from bessemer.errors import CheckpointError, TrainingError
@@ -32,12 +33,11 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
     Raises:
         TrainingError: the workers' parameters are not equal.
     """
-    live = {entered.serial: entered for loader in session.loaders.values() for entered in loader.live_passes}
-    passes = session.passes.state_dict(live)
+    passes = session.passes.state_dict(session.loaders)
     own = {
         "generators": generator_states(),
         "values": {number: values.state_dict() for number, values in session.values.items()},
-        "buffers": _buffers(session) if passes and session.group.size > 1 else {},
+        "buffers": _buffers(session) if session.passes.any and session.group.size > 1 else {},
         "gradients": _gradients(session, summed=False),
         "checksums": _checksums(session) if session.group.size > 1 else [],
     }
@@ -63,8 +63,13 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
     }
 
 
-def restore(session: Session, state: State) -> None:
+def restore(session: Session, state: State, entered: LoaderPass[Any] | None) -> None:
     """Overwrite a session with a state.
+
+    Args:
+        session: of this worker.
+        state: what `snapshot` gave on the main worker.
+        entered: the loop over a loader that it was taken in, or None between turns.
 
     Raises:
         CheckpointError: the program tracks something else than when the state was taken.
@@ -74,6 +79,7 @@ def restore(session: Session, state: State) -> None:
     same_workers = state["world_size"] == group.size
     own = workers[group.rank] if same_workers else workers[0]
     _restore_gradients(session, state["gradients"], _pending(workers, group.rank, same_workers))
+    session.reducer.go_on()
     session.created.counts = dict(state["created"])
     for number, loader in session.loaders.items():
         if number in state["loaders"]:
@@ -87,7 +93,7 @@ def restore(session: Session, state: State) -> None:
     session.hooks.step = state["step"]
     session.last_metrics = dict(state["metrics"])
     session.meter.load_state_dict(state["meter"])
-    session.passes.load_state_dict(state["passes"], session.loaders, same_workers)
+    session.passes.load_state_dict(state["passes"], session.loaders, entered, same_workers)
     for number, buffers in own["buffers"].items():
         session.models[number].load_state_dict(buffers, strict=False)
     restore_generators(own["generators"])
@@ -102,6 +108,8 @@ def replay_of(state: State | None, mode: str) -> Replay:
     frames = from_plain(state["frames"])
     if mode != "evaluate":
         return Replay(frames, state["active"])
+    for frame in frames:
+        frame.done = [done for done in frame.done if done.kind == "loop"]
     if len(frames) == 1 and frames[0].done and frames[0].done[-1].kind == "loop":
         last = frames[0].done.pop()
         frames.append(Frame(last.number, last.turns, last.after))
@@ -117,6 +125,9 @@ def _restore_tracked(session: Session, state: State) -> None:
             todo="resume with the code that took the checkpoint, or start a new run",
         )
     for name, value in tracked.items():
+        if isinstance(value, Optimizer) and state["step"]:
+            # A scheduler warns about an optimizer that it has not seen stepping; this one has.
+            value._opt_called = True  # type: ignore[attr-defined]
         try:
             value.load_state_dict(state["tracked"][name])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -194,7 +205,7 @@ def _joined_values(state: State) -> dict[int, Any]:
     workers = state["workers"]
     values: dict[int, Any] = dict(workers[0]["values"])
     for entry in state["passes"]:
-        for number, begun in entry["totals"].items():
+        for number, begun in entry.get("totals", {}).items():
             values[number] = {**values[number], **combined(begun, [w["values"][number] for w in workers])}
     return values
 
