@@ -111,7 +111,7 @@ def resumed_from_each_is_the_same(
     """Go on from every checkpoint of a run and compare all that comes after it with the run itself."""
     whole = train_to_the_end(program, folder, settings)
     saved = whole.store.complete()
-    assert len(saved) == len(whole.store.marks) > 1
+    assert len(saved) == len(whole.store.marks) > 0
     for checkpoint, mark in zip(saved, whole.store.marks, strict=True):
         state = whole.store.load(checkpoint)
         assert state["step"] == checkpoint.step

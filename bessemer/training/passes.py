@@ -148,6 +148,13 @@ class Passes:
             self._end(self._active[-1])
         self._any_abandoned = False
 
+    def sum_totals(self) -> None:
+        """Sum what was added so far in loops that stay open, such as one that `next` drives."""
+        for active in self._active:
+            for totals in active.totals:
+                totals.end_pass(self._group)
+                totals.begin_pass()
+
     def pass_started(self, entered: LoaderPass[Any]) -> bool:
         """Begin a loop over a loader."""
         self.settle()

@@ -257,6 +257,8 @@ class Session:
     def loop_ended(self, loop: OuterLoop[Any]) -> None:
         """Note a loop that is complete."""
         self._loops.remove(loop)
+        if not self._loops:
+            self.passes.sum_totals()
         self.replay.frames.pop()
         stepped = self.hooks.step > loop.first_step
         if not self.replay.going_on and not self.passes.in_for:
