@@ -7,6 +7,7 @@ ARGS ?=
 PYTHON ?= python3
 PORT ?= 5000
 DASHBOARD_PORT ?= 8265
+KILLS ?= 100
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune convert evaluate config doctor mlflow head head-stop \
+	validate-data train train-all tune convert evaluate config doctor drill soak mlflow head head-stop \
 	build deploy clean lock ci
 
 help: ## Show this list
@@ -90,6 +91,12 @@ config: $(STAMP) ## Show every setting, its value and where it came from
 
 doctor: $(STAMP) ## Check that training would work on this machine
 	@$(BESSEMER) doctor --project $(PROJECT) $(ARGS)
+
+drill: $(STAMP) ## Kill, stop and starve training in many ways; no number may change
+	@$(BESSEMER) drill --project $(PROJECT) $(ARGS)
+
+soak: $(STAMP) ## Kill workers and drivers KILLS times, and log what came of it in docs/soak.md
+	@$(BESSEMER) drill --project $(PROJECT) --soak $(KILLS) $(ARGS)
 
 mlflow: $(STAMP) ## Open the MLflow page on the local store (PORT=5000), until Ctrl-C
 	@$(BESSEMER) mlflow --port $(PORT)

@@ -204,6 +204,56 @@ def doctor(
         raise typer.Exit(1)
 
 
+@app.command(context_settings=_PASS_ON)
+def drill(
+    context: typer.Context,
+    project: ProjectOption,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Name of a disturbance; may be repeated.")
+    ] = None,
+    num_workers: Annotated[
+        int, typer.Option("--num-workers", help="Workers; 0 for as many as the project says.")
+    ] = 0,
+    every_steps: Annotated[
+        int, typer.Option("--every-steps", help="Steps between checkpoints; 0 for what the project says.")
+    ] = 7,
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the moments of the strikes.")] = 0,
+    limit_s: Annotated[float, typer.Option("--limit-s", help="Longest time of one run (seconds).")] = 600.0,
+    soak: Annotated[int, typer.Option("--soak", help="Only kill, so many times, and log that.")] = 0,
+    soak_log: Annotated[Path, typer.Option("--soak-log", help="Markdown file of soaks.")] = Path(
+        "docs/soak.md"
+    ),
+    json_output: JsonOption = False,
+) -> None:
+    """Disturb a project's training in many ways; exit status 1 if any number changes by it."""
+    import json
+    from dataclasses import asdict
+
+    from bessemer.drill.command import chosen_disturbances, prepared, tidy
+    from bessemer.drill.command import drill as perform
+    from bessemer.drill.soak import soak as perform_soak
+    from bessemer.drill.table import announced, show_verdicts
+
+    console = _console()
+    disturbances = chosen_disturbances(only or [])
+    chosen = _ready(project, console)
+    arguments = [*context.args, *(["--scaling.num-workers", str(num_workers)] if num_workers else [])]
+    settings = _load(chosen, arguments, None).settings
+    tell = announced(console, quiet=json_output)
+    with prepared(project, chosen.name, settings, arguments, every_steps, limit_s) as (course, head):
+        if soak:
+            verdicts = perform_soak(course, head, soak, seed, tell, soak_log)
+        else:
+            verdicts = perform(course, head, disturbances, seed, tell)
+        kept = None if tidy(course, verdicts) else course.storage
+    if json_output:
+        print(json.dumps([asdict(verdict) for verdict in verdicts]))
+    else:
+        show_verdicts(console, verdicts, kept)
+    if any(verdict.is_bad for verdict in verdicts):
+        raise typer.Exit(1)
+
+
 @app.command()
 def mlflow(
     port: Annotated[int, typer.Option(help="Port of the page.")] = 5000,

@@ -178,10 +178,24 @@ def serve_page(uri: str, storage_path: Path, port: int) -> int:
                 expected="a free port",
                 todo=f"choose another: --port {port + 1}",
             )
+    return subprocess.call(server_command(uri, storage_path, port))
+
+
+def server_command(uri: str, storage_path: Path, port: int) -> list[str]:
+    """Return the command that serves a store on this machine."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     artifacts = (storage_path / ARTIFACTS_NAME).absolute().as_uri()
-    return subprocess.call([*command, "--default-artifact-root", artifacts])
+    return [*command, "--default-artifact-root", artifacts]
+
+
+def logged_points(tracked: TrackedRun) -> list[tuple[str, int, float]]:
+    """Return (name, step, value) of all that was logged in a run, twice what was logged twice."""
+    with _errors_named(tracked.uri):
+        client = _client(tracked.uri)
+        names = sorted(client.get_run(tracked.run_id).data.metrics)
+        histories = [client.get_metric_history(tracked.run_id, name) for name in names]
+    return [(point.key, point.step, point.value) for history in histories for point in history]
 
 
 def _log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Any]) -> None:

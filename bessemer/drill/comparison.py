@@ -115,7 +115,9 @@ def _by_place(points: Iterable[Point]) -> dict[tuple[int, str], list[float]]:
         if not is_of_time(name):
             places.setdefault((step, name), []).append(value)
     # Where a program logs a name twice at a step, the store does not promise an order.
-    return {place: sorted(values, key=lambda value: struct.pack(">d", value)) for place, values in places.items()}
+    return {
+        place: sorted(values, key=lambda value: struct.pack(">d", value)) for place, values in places.items()
+    }
 
 
 def _values(values: list[float]) -> str:

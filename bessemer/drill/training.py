@@ -27,11 +27,11 @@ _BEGUN = re.compile(r"^(?:training on |attempt \d+: ).*?(?:from step (\d+)|from 
 _LINES_SHOWN = 6
 
 
-class Missed(Exception):
+class MissedError(Exception):
     """The run ended before the strike, or the strike changed nothing: nothing was tested."""
 
 
-class DrillFailed(Exception):
+class DrillError(Exception):
     """A run did not do what it must after a disturbance; the text says what."""
 
 
@@ -118,7 +118,7 @@ class Training:
     @property
     def starts(self) -> list[int]:
         """The step that each attempt of this process went on from."""
-        return [int(found[1] or 0) for line in list(self.lines) if (found := _BEGUN.match(line))]
+        return starts_in(list(self.lines))
 
     @property
     def has_result(self) -> bool:
@@ -129,26 +129,28 @@ class Training:
         """Wait until something is so.
 
         Raises:
-            Missed: the process ended before.
-            DrillFailed: it takes too long.
+            MissedError: the process ended before.
+            DrillError: it takes too long.
         """
         deadline = time.monotonic() + (timeout_s or self.course.limit_s)
         while not condition():
             self._look()
             if self.process.poll() is not None:
                 if self.process.returncode:
-                    raise DrillFailed(f"ended with exit status {self.process.returncode} before {what}: {self.end}")
-                raise Missed(f"the run ended before {what}")
+                    raise DrillError(
+                        f"ended with exit status {self.process.returncode} before {what}: {self.end}"
+                    )
+                raise MissedError(f"the run ended before {what}")
             if time.monotonic() > deadline:
-                raise DrillFailed(f"waited {timeout_s or self.course.limit_s:.0f} s for {what}: {self.end}")
+                raise DrillError(f"waited {timeout_s or self.course.limit_s:.0f} s for {what}: {self.end}")
             time.sleep(_POLL_S)
 
     def wait_until(self, moment: Moment) -> int:
         """Wait for a moment; return about how many steps this process has taken by then.
 
         Raises:
-            Missed: the run ended before.
-            DrillFailed: it takes too long, or failed.
+            MissedError: the run ended before.
+            DrillError: it takes too long, or failed.
         """
         self.wait_for("its first attempt", lambda: bool(self.starts))
         after = self._resumed_from + moment.after_step
@@ -184,12 +186,12 @@ class Training:
         """Wait for the end of the process and return its exit status, negative for a signal.
 
         Raises:
-            DrillFailed: it takes too long.
+            DrillError: it takes too long.
         """
         try:
             status = self.process.wait(self.course.limit_s)
         except subprocess.TimeoutExpired:
-            raise DrillFailed(f"still ran after {self.course.limit_s:.0f} s: {self.end}") from None
+            raise DrillError(f"still ran after {self.course.limit_s:.0f} s: {self.end}") from None
         self._reader.join(timeout=5)
         return status
 
@@ -197,11 +199,11 @@ class Training:
         """Wait for the end of the process, which must be a success.
 
         Raises:
-            DrillFailed: it was not.
+            DrillError: it was not.
         """
         status = self.finish()
         if status != 0:
-            raise DrillFailed(f"exit status {status}: {self.end}")
+            raise DrillError(f"exit status {status}: {self.end}")
 
     @property
     def end(self) -> str:
@@ -215,7 +217,21 @@ class Training:
         return number
 
 
+def starts_in(lines: list[str]) -> list[int]:
+    """Return the steps that attempts went on from, 0 for the start, by what a training printed."""
+    return [int(found[1] or 0) for line in lines if (found := _BEGUN.match(line))]
+
+
+def checkpoints_in(run_dir: Path) -> list[Path]:
+    """Return the folders of the complete checkpoints of a run, oldest first."""
+    return sorted(file.parent for file in (run_dir / CHECKPOINTS_FOLDER).glob("step-*/manifest.json"))
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step that a checkpoint's folder is named after."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def newest_step(run_dir: Path) -> int:
     """Return the step of the newest complete checkpoint of a run, or 0."""
-    manifests = (run_dir / CHECKPOINTS_FOLDER).glob("step-*/manifest.json")
-    return max((int(file.parent.name.removeprefix("step-")) for file in manifests), default=0)
+    return max(map(step_of, checkpoints_in(run_dir)), default=0)

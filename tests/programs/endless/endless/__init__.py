@@ -1,0 +1,1 @@
+"""A regression in an endless loop that draws its batches with `next`."""

@@ -1,0 +1,1 @@
+"""A tiny causal transformer over a synthetic text, evaluated in the middle of its epochs."""
