@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bessemer.config.project import Project
 
 _STOPPED = 130
+# What --resume without the name of a run stands for.
+_NEWEST = "newest"
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
@@ -52,13 +54,35 @@ def main(
 
 
 @app.command(context_settings=_PASS_ON)
-def train(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
+def train(
+    context: typer.Context,
+    project: ProjectOption,
+    config: ConfigOption = None,
+    resume: Annotated[
+        str,
+        typer.Option("--resume", metavar="[RUN]", help="Go on with this run; without a name, the newest."),
+    ] = "",
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="With --resume: though code, settings or data have changed.")
+    ] = False,
+) -> None:
     """Train a project; settings follow as --name value."""
     from bessemer.reports import show_outcome
-    from bessemer.training.trainer import fit
+    from bessemer.training.evaluation import find_run, settings_file_of
+    from bessemer.training.trainer import Resume, fit, is_complete
 
     console = _console()
     chosen = _ready(project, console)
+    resumed = None
+    if resume:
+        name = "" if resume == _NEWEST else resume
+        run_dir = find_run(
+            _load(chosen, context.args, config).settings, chosen.name, name, needs_checkpoint=False
+        )
+        if is_complete(run_dir):
+            console.print(f"run {run_dir.name} is complete: there is nothing to go on with", highlight=False)
+            return
+        resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
     loaded = _load(chosen, context.args, config)
     outcome = fit(
         chosen.entry,
@@ -68,6 +92,7 @@ def train(context: typer.Context, project: ProjectOption, config: ConfigOption =
         code=[chosen.package_dir],
         tags=_provenance(chosen),
         console=console,
+        resume=resumed,
     )
     show_outcome(console, chosen.name, outcome)
 
@@ -148,6 +173,18 @@ def convert(
     path = _source_path(source)
     target = out or Path("projects") / path.stem
     convert_and_report(path, target, plan, json_output, _console())
+
+
+@app.command()
+def check(
+    project: Annotated[str, typer.Argument(help="A project, a folder, or a Python file.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Find what a restart would lose, by reading the code; exit status 1 if there is anything."""
+    from bessemer.conversion.checking import check_and_report, find_path
+
+    if check_and_report(find_path(project, Path.cwd()), json_output, _console()):
+        raise typer.Exit(1)
 
 
 @app.command(context_settings=_PASS_ON)
@@ -360,6 +397,16 @@ def _load(project: Project, arguments: list[str], file: Path | None) -> LoadedSe
     return load_settings(project.settings_class(), arguments, os.environ, file or project.settings_file)
 
 
+def _with_resumed_run(arguments: list[str]) -> list[str]:
+    """Give --resume its value where it stands alone: the option parser knows no optional values."""
+    given = list(arguments)
+    if "--resume" in given:
+        place = given.index("--resume")
+        if place + 1 == len(given) or given[place + 1].startswith("-"):
+            given.insert(place + 1, _NEWEST)
+    return given
+
+
 def _provenance(project: Project) -> dict[str, str]:
     from bessemer.utils.provenance import provenance
 
@@ -381,7 +428,9 @@ def entry(arguments: list[str] | None = None) -> int:
     from bessemer.errors import BessemerError
 
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status = app(
+            args=_with_resumed_run(sys.argv[1:] if arguments is None else arguments), standalone_mode=False
+        )
         if status == _STOPPED:  # what the option parser makes of Ctrl-C
             raise KeyboardInterrupt
         return status if isinstance(status, int) else 0

@@ -90,6 +90,12 @@ class TrainingError(BessemerError):
     """Training ended with an error in the project's own code or after too many failures."""
 
 
+class RunStoppedError(BessemerError):
+    """A run ended after a checkpoint because SIGTERM asked it to; it can be gone on with."""
+
+    exit_code = 128 + 15
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is closest to `name`, as a sentence, or nothing if none is near.
 

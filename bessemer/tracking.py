@@ -139,6 +139,16 @@ def open_run(
         return TrackedRun(uri, run.info.run_id, experiment_id, name)
 
 
+def reopen_run(tracked: TrackedRun) -> None:
+    """Go on recording in a run that an earlier driver opened.
+
+    Raises:
+        TrackingError: the store cannot be reached, or the run is not there any more.
+    """
+    with _errors_named(tracked.uri):
+        _client(tracked.uri).update_run(tracked.run_id, status="RUNNING")
+
+
 def close_run(tracked: TrackedRun, status: Status, tags: Mapping[str, str] | None = None) -> None:
     """Set the final status of a run, and tags that are known only now."""
     with _errors_named(tracked.uri):

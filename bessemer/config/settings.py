@@ -41,6 +41,12 @@ class Scaling(Section):
         description="Whether the training loss is the mean or the sum over its batch; "
         "it decides how gradients of workers are added.",
     )
+    step_timeout_s: float = Field(
+        1800.0,
+        ge=0,
+        description="Longest time without a step or batch after which a worker counts as hung and the "
+        "workers start again (seconds); 0: never.",
+    )
     max_failures: int = Field(3, ge=0, description="Failures of workers after which a run gives up (count).")
 
 

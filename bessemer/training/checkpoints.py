@@ -14,9 +14,9 @@ import json
 import operator
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
@@ -46,12 +46,14 @@ class Saved:
         step: optimizer steps that were taken (count).
         sha256: hash of its state.
         metric: value of checkpoint.best_metric when it was taken, or None.
+        identity: what the run was made of when it was taken.
     """
 
     path: str
     step: int
     sha256: str
     metric: float | None
+    identity: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 class CheckpointStore:
@@ -62,6 +64,7 @@ class CheckpointStore:
         keep: newest checkpoints that are kept (count).
         better: whether a first metric is better than a second, or None to keep no best one.
         note: told a sentence when something is out of the ordinary.
+        identity: what the run is made of, by name; every checkpoint carries it.
     """
 
     def __init__(
@@ -70,11 +73,13 @@ class CheckpointStore:
         keep: int,
         better: Callable[[float, float], bool] | None = None,
         note: Callable[[str], None] = lambda _text: None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         self._fs, self._root = fsspec.core.url_to_fs(url)
         self._keep = keep
         self._better = better
         self._note = note
+        self._identity = dict(identity or {})
         self._executor = ThreadPoolExecutor(1, "bessemer-checkpoint")
         self._pending: Future[None] | None = None
         self._checked = False
@@ -178,6 +183,7 @@ class CheckpointStore:
                 "metric": metric,
                 "bytes": len(data),
                 "sha256": digest,
+                "identity": self._identity,
             }
             self._fs.makedirs(folder, exist_ok=True)
             self._fs.pipe_file(f"{folder}/{_STATE}", data)
@@ -211,7 +217,9 @@ class CheckpointStore:
     def _manifest(self, folder: str) -> Saved | None:
         try:
             values = json.loads(self._fs.cat_file(f"{folder}/{_MANIFEST}"))
-            return Saved(folder, values["step"], values["sha256"], values["metric"])
+            return Saved(
+                folder, values["step"], values["sha256"], values["metric"], values.get("identity", {})
+            )
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):

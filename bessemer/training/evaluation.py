@@ -18,7 +18,7 @@ from rich.console import Console
 from bessemer.config.settings import Settings
 from bessemer.errors import ProjectError, nearest
 from bessemer.tracking import log_metrics
-from bessemer.training.folders import CHECKPOINTS_FOLDER, SETTINGS_FILE
+from bessemer.training.folders import CHECKPOINTS_FOLDER, RECORD_FILE, SETTINGS_FILE
 from bessemer.training.trainer import (
     checkpoints_of,
     place_workers,
@@ -43,28 +43,39 @@ class Evaluation:
     metrics: dict[str, float]
 
 
-def find_run(settings: Settings, project: str, name: str = "") -> Path:
-    """Return the folder of a run by name, or of the newest that has a checkpoint.
+def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint: bool = True) -> Path:
+    """Return the folder of a run by name, or of the newest.
+
+    Args:
+        settings: say where runs are.
+        project: whose.
+        name: of the run, or "" for the newest.
+        needs_checkpoint: whether only runs with a checkpoint count.
 
     Raises:
         ProjectError: there is no such run.
     """
     folder = storage_folder(settings) / project
     runs = sorted(
-        (path.parent for path in folder.glob(f"*/{CHECKPOINTS_FOLDER}") if any(path.iterdir())),
+        (
+            path.parent
+            for path in folder.glob(f"*/{CHECKPOINTS_FOLDER if needs_checkpoint else RECORD_FILE}")
+            if path.is_file() or any(path.iterdir())
+        ),
         key=lambda path: path.stat().st_mtime,
     )
     names = [path.name for path in runs]
+    suffix = " with a checkpoint" if needs_checkpoint else ""
     if name and name not in names:
         raise ProjectError(
-            f"project {project} has no run {name!r} with a checkpoint in {folder}",
+            f"project {project} has no run {name!r}{suffix} in {folder}",
             expected=nearest(name, names) or f"one of: {', '.join(names[-5:]) or 'none yet'}",
             todo=f"bessemer train --project {project}",
         )
     if not runs:
         raise ProjectError(
-            f"project {project} has no run with a checkpoint in {folder}",
-            expected="a run to judge",
+            f"project {project} has no run{suffix} in {folder}",
+            expected="a run that was begun",
             todo=f"bessemer train --project {project}",
         )
     return runs[names.index(name)] if name else runs[-1]

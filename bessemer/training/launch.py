@@ -42,6 +42,7 @@ class Heard:
         num_attempts: worker groups that began (count).
         first_step_at: when the first optimizer step was done (seconds since 1970), or None.
         error: an error that no restart can mend, or None.
+        stopped_at: the step at which the workers ended because they were asked to, or None.
     """
 
     metrics: dict[str, float]
@@ -50,6 +51,7 @@ class Heard:
     num_attempts: int = 0
     first_step_at: float | None = None
     error: BessemerError | None = None
+    stopped_at: int | None = None
 
     def take(self, event: Event) -> None:
         """Remember what matters of an event."""
@@ -93,6 +95,8 @@ def launch(job: Job, max_failures: int, screen: TrainingScreen, heard: Heard) ->
         finally:
             done.set()
             listener.join(timeout=10)
+    with contextlib.suppress(ray.exceptions.RayError):
+        heard.stopped_at = job.monitor.stopped_at()
     if heard.error is not None:
         raise heard.error
     if failure is not None:

@@ -40,6 +40,8 @@ class Mailbox:
         self._num_attempts = 0
         self._final_error: BessemerError | None = None
         self._failures: dict[tuple[int, str], int] = {}
+        self._stop_wished = False
+        self._stopped_at: int | None = None
 
     def begin_attempt(self) -> Attempt:
         """Count an attempt, unless it is to give up; the main worker calls it once when it starts."""
@@ -60,6 +62,22 @@ class Mailbox:
         first_attempt = self._failures.setdefault((step, error.found), self._num_attempts)
         if first_attempt != self._num_attempts:
             self.fail(error)
+
+    def wish_stop(self) -> None:
+        """Ask the workers to end at their next step."""
+        self._stop_wished = True
+
+    def stop_wished(self) -> bool:
+        """Whether the workers are asked to end."""
+        return self._stop_wished
+
+    def stopped(self, step: int) -> None:
+        """Record that the workers ended after a checkpoint at a step because they were asked to."""
+        self._stopped_at = step
+
+    def stopped_at(self) -> int | None:
+        """Return the step at which the workers ended because they were asked to, or None."""
+        return self._stopped_at
 
     def read(self) -> tuple[list[Event], BessemerError | None, int]:
         """Return the events since the last call, the final error, and the number of attempts."""
@@ -95,6 +113,24 @@ class Monitor:
     def failed_at(self, step: int, error: BessemerError) -> None:
         """Tell the driver that the project's code failed; waits until it is recorded."""
         ray.get(self._actor.failed_at.remote(step, error))
+
+    def wish_stop(self) -> None:
+        """Ask the workers to end at their next step; returns at once."""
+        self._actor.wish_stop.remote()
+
+    def stop_wished(self) -> bool:
+        """Whether the workers are asked to end."""
+        wished: bool = ray.get(self._actor.stop_wished.remote())
+        return wished
+
+    def stopped(self, step: int) -> None:
+        """Tell the driver that the workers ended as they were asked to; waits until it is recorded."""
+        ray.get(self._actor.stopped.remote(step))
+
+    def stopped_at(self) -> int | None:
+        """Return the step at which the workers ended because they were asked to, or None."""
+        step: int | None = ray.get(self._actor.stopped_at.remote())
+        return step
 
     def read(self) -> tuple[list[Event], BessemerError | None, int]:
         """Return what came in since the last call; see `Mailbox.read`."""

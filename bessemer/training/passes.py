@@ -105,6 +105,7 @@ class Passes:
         self._any_abandoned = False
         self._progress_at = 0.0
         self.stepped: set[int] = set()
+        self.num_batches = 0
 
     @property
     def share(self) -> float:
@@ -218,6 +219,7 @@ class Passes:
             return
         active.share = fetched.num_samples / fetched.num_global
         active.num_batches += 1
+        self.num_batches += 1
         self._hooks.new_round()
         active.num_samples += fetched.num_global
         for totals in active.totals:

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 
 from bessemer.config.settings import Settings
 from bessemer.data.callers import wrapper_with_memory
+from bessemer.data.datasets import fingerprint, preserved_generators
 from bessemer.data.loaders import Loader, LoaderPass, OpenSource
 from bessemer.errors import CheckpointError, UserError
 from bessemer.models.losses import GradientReducer
@@ -70,6 +71,7 @@ class Surroundings:
         open_source: starts a stream for a loader, or None to fetch in process.
         mode: how much of the program is run.
         stop_wished: whether this worker was asked to end at the next step.
+        check_data: whether to refuse data other than those that made the checkpoint.
     """
 
     settings: Settings
@@ -82,6 +84,7 @@ class Surroundings:
     open_source: OpenSource | None = None
     mode: Mode = "train"
     stop_wished: Callable[[], bool] = lambda: False
+    check_data: bool = False
 
 
 class Session:
@@ -131,6 +134,8 @@ class Session:
         self._left = False
         self._kept: list[Any] = []
         self._step_between = -1
+        self._num_turns = 0
+        self._fingerprints: dict[int, str] = {}
         self._noted: set[str] = set()
         self._wrappers: dict[tuple[str, int], str | None] = {}
         self.outlet.muted = self._resume is not None
@@ -138,6 +143,11 @@ class Session:
             self.passes.stepped.update(
                 number for number, saved in self._resume["loaders"].items() if saved["stepped"]
             )
+
+    @property
+    def progress(self) -> int:
+        """A number that differs after every batch, turn and step; 0 before the first."""
+        return self.hooks.step + self.passes.num_batches + self._num_turns
 
     # What Run asks
 
@@ -168,6 +178,15 @@ class Session:
                 self.examples[number] = example.clone().numpy()
 
         handle = model.register_forward_pre_hook(keep)
+
+    def data_fingerprints(self) -> dict[int, str]:
+        """Return what each loader's data set holds, by its number; looked at once."""
+        with preserved_generators():
+            for number, loader in self.loaders.items():
+                dataset = loader.dataset
+                if number not in self._fingerprints and hasattr(dataset, "__len__"):
+                    self._fingerprints[number] = fingerprint(dataset)
+        return dict(self._fingerprints)
 
     # Turns of the outer loop
 
@@ -206,6 +225,7 @@ class Session:
     def turn_started(self, loop: OuterLoop[Any]) -> None:
         """Begin a turn."""
         self.hooks.new_round()
+        self._num_turns += 1
         if not loop.counts_steps or loop.turns % self._row_every(loop) == 0:
             self.meter.reset()
         if not self.replay.going_on:

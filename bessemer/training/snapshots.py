@@ -58,6 +58,7 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
             for number, loader in session.loaders.items()
         },
         "workers": workers,
+        "data": session.data_fingerprints(),
         "meter": session.meter.state_dict(),
         "metrics": dict(session.last_metrics),
     }
@@ -74,6 +75,8 @@ def restore(session: Session, state: State, entered: LoaderPass[Any] | None) -> 
     Raises:
         CheckpointError: the program tracks something else than when the state was taken.
     """
+    if session.given.check_data:
+        _check_data(state["data"], session.data_fingerprints())
     _restore_tracked(session, state)
     workers, group = state["workers"], session.group
     same_workers = state["world_size"] == group.size
@@ -136,6 +139,17 @@ def _restore_tracked(session: Session, state: State) -> None:
                 expected="an object of the same shape as when the checkpoint was taken",
                 todo="resume with the code and settings that took it, or start a new run",
             ) from error
+
+
+def _check_data(saved: dict[int, str], now: dict[int, str]) -> None:
+    for number, fingerprint in saved.items():
+        if now.get(number, fingerprint) != fingerprint:
+            raise CheckpointError(
+                f"the data of loader {number} have changed since the checkpoint: fingerprint "
+                f"{fingerprint} -> {now[number]}",
+                expected="the data that made the checkpoint: class, length, 64 samples",
+                todo="put them back, start a new run, or go on with what there is now: --allow-drift",
+            )
 
 
 # Gradients by model and parameter

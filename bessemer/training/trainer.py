@@ -8,36 +8,48 @@ do the job, and closes everything. How the job runs on Ray is in `launch`, what 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import secrets
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import cloudpickle
 from rich.console import Console
 
 from bessemer.config.loading import fields_of, to_toml, value_at
 from bessemer.config.settings import Settings
-from bessemer.errors import SettingsError, StorageError
+from bessemer.errors import RunStoppedError, SettingsError, StorageError
 from bessemer.tracking import (
     Status,
     TrackedRun,
     check_store,
     close_run,
     open_run,
+    reopen_run,
     tracking_uri,
 )
-from bessemer.training.folders import CHECKPOINTS_FOLDER, RECORD_FILE, RESULT_FILE, SETTINGS_FILE
+from bessemer.training.folders import (
+    CHECKPOINTS_FOLDER,
+    LOCK_FILE,
+    RAY_SNAPSHOT_FILE,
+    RECORD_FILE,
+    RESULT_FILE,
+    SETTINGS_FILE,
+)
+from bessemer.training.identity import check_same, identity_of
 from bessemer.training.placement import Placement, decide_placement
 from bessemer.utils.console import TrainingScreen
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import CheckpointStore, Saved
+    from bessemer.training.monitor import Monitor
 
 _PROBE_BYTES = 64 * 1024
 
@@ -69,6 +81,19 @@ class Outcome:
     first_step_at: float | None
 
 
+@dataclass(frozen=True)
+class Resume:
+    """Which run is gone on with.
+
+    Attributes:
+        run_dir: its folder.
+        allow_drift: whether code, settings, lock file and data may differ from those of its checkpoint.
+    """
+
+    run_dir: Path
+    allow_drift: bool = False
+
+
 def fit(
     program: Callable[..., Any] | str,
     settings: Settings,
@@ -78,6 +103,7 @@ def fit(
     code: Sequence[Path] = (),
     tags: Mapping[str, str] | None = None,
     console: Console | None = None,
+    resume: Resume | None = None,
 ) -> Outcome:
     """Train: run `program(run, settings)` on the workers that the settings ask for.
 
@@ -89,8 +115,11 @@ def fit(
         code: folders of the packages that the model needs when it has to be pickled.
         tags: more tags of the MLflow run.
         console: where progress is shown; by default standard output.
+        resume: a run to go on with, instead of beginning a new one.
 
     Raises:
+        RunStoppedError: SIGTERM came; the run ended after a checkpoint and can be gone on with.
+        CheckpointError: the run to go on with was made by other code, settings or data.
         ClusterError: no Ray cluster answers.
         PlacementError: the workers do not fit on the cluster.
         StorageError: the run's folder cannot be written.
@@ -98,9 +127,14 @@ def fit(
         TrainingError: the program failed, or workers failed more often than `max_failures`.
     """
     begun = time.monotonic()
+    console = console or Console()
+    identity = identity_of(settings, code, tags or {})
     project = project or getattr(program, "__name__", str(program))
     storage = storage_folder(settings)
     uri = tracking_uri(settings.tracking.uri, storage)
+    if resume is not None and not resume.allow_drift:
+        for saved in checkpoints_of(resume.run_dir, settings).complete()[-1:]:
+            check_same(saved.identity, identity, Path(saved.path).name)
     # Ray and MLflow take seconds each to start, and do not need each other.
     store_checked = _started(lambda: check_store(uri))
     placement = place_workers(settings)
@@ -110,19 +144,27 @@ def fit(
     from bessemer.training.monitor import Monitor
     from bessemer.training.worker import Job
 
-    run_dir = make_run_dir(storage, project, settings.tracking.run_name)
+    run_dir = resume.run_dir if resume else make_run_dir(storage, project, settings.tracking.run_name)
+    lock = only_driver(run_dir)
     settings_toml = to_toml(settings)
     (run_dir / SETTINGS_FILE).write_text(settings_toml, encoding="utf-8")
-    tracked = open_run(
-        uri,
-        settings.tracking.experiment or project,
-        run_dir.name,
-        {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))},
-        {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})},
-        settings_toml,
-        storage,
-    )
-    record_run(run_dir, tracked)
+    recorded = recorded_run(run_dir) if resume else None
+    if recorded is not None:
+        tracked = recorded
+        reopen_run(tracked)
+        # Ray's own notes of an earlier driver would have it look for what is no longer asked for.
+        (run_dir / RAY_SNAPSHOT_FILE).unlink(missing_ok=True)
+    else:
+        tracked = open_run(
+            uri,
+            settings.tracking.experiment or project,
+            run_dir.name,
+            {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))},
+            {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})},
+            settings_toml,
+            storage,
+        )
+        record_run(run_dir, tracked)
     status: Status = "FAILED"
     heard = Heard({})
     monitor = Monitor.start()
@@ -136,9 +178,13 @@ def fit(
             tracked=tracked,
             monitor=monitor,
             code=tuple(code),
+            identity=identity,
+            resumed=recorded is not None,
+            allow_drift=resume is not None and resume.allow_drift,
         )
-        launch(job, settings.scaling.max_failures, TrainingScreen(console or Console()), heard)
-        status = "FINISHED"
+        with stopping(monitor, console):
+            launch(job, settings.scaling.max_failures, TrainingScreen(console), heard)
+        status = "FINISHED" if heard.stopped_at is None else "KILLED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
@@ -146,6 +192,12 @@ def fit(
         with contextlib.suppress(Exception):
             monitor.stop()
         close_run(tracked, status, {"bessemer.attempts": str(heard.num_attempts)})
+        lock.close()
+    if heard.stopped_at is not None:
+        raise RunStoppedError(
+            f"the run {run_dir.name} was asked to stop; its checkpoint is of step {heard.stopped_at}",
+            todo=f"bessemer train --project {project} --resume {run_dir.name}",
+        )
     outcome = Outcome(
         name=run_dir.name,
         run_dir=run_dir,
@@ -159,6 +211,44 @@ def fit(
     )
     (run_dir / RESULT_FILE).write_text(json.dumps(asdict(outcome), indent=2, default=str) + "\n")
     return outcome
+
+
+def only_driver(run_dir: Path) -> IO[str]:
+    """Make sure that no other process drives a run; returns what holds it, until it is closed.
+
+    Raises:
+        StorageError: another driver trains this run.
+    """
+    lock = open(run_dir / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 (held as long as the run)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise StorageError(
+            f"the run {run_dir.name} is being trained by another process",
+            expected="one driver of a run at a time",
+            todo="wait until it ends, or stop it",
+        ) from None
+    return lock
+
+
+@contextlib.contextmanager
+def stopping(monitor: Monitor, console: Console) -> Iterator[None]:
+    """Turn the first SIGTERM into a wish to stop at the next step; a second one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, before)
+        monitor.wish_stop()
+        console.print("SIGTERM: the run ends after a checkpoint at its next step", highlight=False)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _started(work: Callable[[], None]) -> Future[None]:
@@ -248,6 +338,11 @@ def recorded_run(run_dir: Path) -> TrackedRun | None:
     """Return where a run is tracked, if that was written down."""
     file = run_dir / RECORD_FILE
     return TrackedRun(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+
+
+def is_complete(run_dir: Path) -> bool:
+    """Whether a run has come to its end."""
+    return (run_dir / RESULT_FILE).is_file()
 
 
 def checkpoints_of(run_dir: Path, settings: Settings) -> CheckpointStore:

@@ -6,10 +6,13 @@ pieces below it know nothing of Ray and are used by tests as they are.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import torch
 
 from bessemer.config.project import resolve_function
 from bessemer.config.settings import Settings
-from bessemer.data.datasets import fingerprint, preserved_generators, seed_generators
+from bessemer.data.datasets import seed_generators
 from bessemer.data.loaders import OpenSource
 from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
 from bessemer.tracking import MetricWriter, TrackedRun, log_model
@@ -28,9 +31,13 @@ from bessemer.training.monitor import Monitor
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
 from bessemer.training.run import Run, set_current_run
-from bessemer.training.session import Mode, ProgramInspected, Session, Surroundings, closing
+from bessemer.training.session import Mode, ProgramInspected, RunStopped, Session, Surroundings, closing
+from bessemer.training.watchdog import Watchdog
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import AttemptStarted, Note
+
+# How long after a signal the workers hear of it, at most.
+_ASK_EVERY_S = 0.5
 
 Program = Callable[[Run, Any], Any]
 
@@ -50,6 +57,9 @@ class Job:
         mode: how much of the program is run.
         code: folders of the project's packages, for a model that has to be pickled.
         checkpoint: which checkpoint to begin with instead of the newest.
+        identity: what the run is made of; its checkpoints carry it.
+        resumed: whether an earlier driver has trained this run.
+        allow_drift: whether the data may differ from those that made the checkpoint.
     """
 
     search_path: tuple[str, ...]
@@ -62,6 +72,9 @@ class Job:
     mode: Mode = "train"
     code: tuple[Path, ...] = ()
     checkpoint: Saved | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+    resumed: bool = False
+    allow_drift: bool = False
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -99,7 +112,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     resumed, attempt = False, 1
     if group.rank == 0 and job.monitor is not None:
         started = job.monitor.begin_attempt()
-        resumed, attempt = started.number > 1, started.number
+        resumed, attempt = job.resumed or started.number > 1, started.number
         give_up = started.give_up is not None
     else:
         give_up = False
@@ -114,6 +127,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         checkpoint.keep,
         better=comparison(checkpoint.best_metric, checkpoint.best_mode),
         note=lambda text: outlet.event(Note(text)),
+        identity=job.identity,
     )
     state = _starting_state(job, store, group)
     if group.rank == 0:
@@ -129,14 +143,23 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         resume=state,
         open_source=open_source if settings.data.source == "ray" else None,
         mode=job.mode,
+        stop_wished=_stop_wish(job.monitor if group.rank == 0 else None),
+        check_data=job.resumed and not job.allow_drift,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
     with (
         prints_of(group.rank == 0, log_file, lambda: outlet.muted),
         closing(Session(surroundings)) as session,
+        _watched(session, settings.scaling.step_timeout_s, job.run_dir / LOGS_FOLDER),
     ):
         failure = _run_program(job, session)
+        if isinstance(failure, RunStopped):
+            store.close()
+            outlet.close()
+            if group.rank == 0 and job.monitor is not None:
+                job.monitor.stopped(session.hooks.step)
+            return None
         if failure is not None:
             _failed(job, session, failure)
             return None
@@ -150,7 +173,34 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     return best if isinstance(best, Saved) else None
 
 
-def _run_program(job: Job, session: Session) -> Exception | None:
+@contextlib.contextmanager
+def _watched(session: Session, limit_s: float, logs: Path) -> Iterator[None]:
+    """End this process when the session makes no progress for too long."""
+    log_file = logs / f"hung-worker-{session.group.rank}.log"
+    watchdog = Watchdog(limit_s, lambda: session.progress, log_file)
+    try:
+        yield
+    finally:
+        watchdog.close()
+
+
+def _stop_wish(monitor: Monitor | None) -> Callable[[], bool]:
+    """Return what tells whether the driver wants the run to end; asks now and then, in the background."""
+    if monitor is None:
+        return lambda: False
+    wished = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):  # the monitor ends with the run
+            while not monitor.stop_wished():
+                time.sleep(_ASK_EVERY_S)
+            wished.set()
+
+    threading.Thread(target=ask, name="bessemer-stop", daemon=True).start()
+    return wished.is_set
+
+
+def _run_program(job: Job, session: Session) -> Exception | RunStopped | None:
     run = Run(session)
     set_current_run(run)
     try:
@@ -163,6 +213,8 @@ def _run_program(job: Job, session: Session) -> Exception | None:
         return None
     except ProgramInspected:
         return None
+    except RunStopped as stopped:
+        return stopped
     except Exception as error:
         return error
     finally:
@@ -221,9 +273,8 @@ def _writer(job: Job, settings: Settings, resumed: bool) -> MetricWriter | None:
 def _facts(session: Session) -> dict[str, str]:
     """Return tags that are known only once the program has run."""
     facts = {"bessemer.world_size": str(session.group.size)}
-    with preserved_generators():
-        for number, loader in sorted(session.loaders.items()):
-            facts[f"bessemer.data.{number}"] = fingerprint(loader.dataset)
+    for number, found in sorted(session.data_fingerprints().items()):
+        facts[f"bessemer.data.{number}"] = found
     if facts:
         joined = " ".join(value for key, value in facts.items() if ".data." in key)
         facts["bessemer.data_fingerprint"] = joined
