@@ -147,6 +147,7 @@ def test_the_verbs_and_their_options_are_these() -> None:
 
 
 VERBS = {
+    "check": ["--json", "project"],
     "convert": ["--json", "--out", "--plan", "source"],
     "train": ["--config", "--project", "-p"],
     "tune": ["--config", "--project", "-p"],
@@ -176,6 +177,7 @@ SETTINGS = [
     "scaling.cpus_per_worker",
     "scaling.gpus_per_worker",
     "scaling.loss_reduction",
+    "scaling.step_timeout_s",
     "scaling.max_failures",
     "data.source",
     "data.order",
@@ -185,6 +187,8 @@ SETTINGS = [
     "data.prefetch_blocks",
     "checkpoint.storage_path",
     "checkpoint.every_epochs",
+    "checkpoint.every_steps",
+    "checkpoint.every_s",
     "checkpoint.keep",
     "checkpoint.best_metric",
     "checkpoint.best_mode",
@@ -193,6 +197,7 @@ SETTINGS = [
     "tracking.run_name",
     "tracking.flush_every_s",
     "tracking.system_metrics_every_s",
+    "tracking.row_every_steps",
     "tracking.log_model",
     "tuning.metric",
     "tuning.mode",

@@ -34,7 +34,7 @@ class Effect:
         if self.leaves:
             return self
         return Effect(
-            self.exposed | (following.exposed - self.definite),
+            self.exposed | unset(following.exposed, self.definite),
             self.definite | following.definite,
             following.leaves,
         )
@@ -47,6 +47,11 @@ class Effect:
         else:
             definite = self.definite & other.definite
         return Effect(self.exposed | other.exposed, definite, self.leaves and other.leaves)
+
+
+def unset(names: frozenset[str], definite: frozenset[str]) -> frozenset[str]:
+    """Return the names that are not among those surely set; who sets `x` sets `x.y` with it."""
+    return frozenset(x for x in names if x not in definite and x.partition(".")[0] not in definite)
 
 
 class Flow:
@@ -95,13 +100,13 @@ class Flow:
         # `break` and `continue` may skip what follows, so nothing that follows can be counted on
         # to set a name first, unless the rest of the block is straight.
         sure = frozenset() if self._jumps(block[index + 1 :]) else rest.definite
-        return rest.exposed | (outer - sure)
+        return rest.exposed | unset(outer, sure)
 
     def carried(self, loop: Loop) -> frozenset[str]:
         """Return the names whose value crosses from one iteration of a loop into a later one."""
         head = [loop.test] if isinstance(loop, cst.While) else []
         targets = self.stored(loop.target) if isinstance(loop, cst.For) else frozenset()
-        exposed = self.effect([*head, *_suite(loop.body)]).exposed - targets
+        exposed = unset(self.effect([*head, *_suite(loop.body)]).exposed, targets)
         return self.stored(loop.body) & exposed
 
     def set_before(self, statement: cst.BaseStatement) -> frozenset[str]:
@@ -123,7 +128,7 @@ class Flow:
     def _again(self, loop: Loop) -> frozenset[str]:
         head = [loop.test] if isinstance(loop, cst.While) else []
         targets = self.stored(loop.target) if isinstance(loop, cst.For) else frozenset()
-        return self.effect([*head, *_suite(loop.body)]).exposed - targets
+        return unset(self.effect([*head, *_suite(loop.body)]).exposed, targets)
 
     def _block(self, statement: cst.CSTNode) -> tuple[Sequence[cst.CSTNode], int, cst.CSTNode]:
         """Return the block that a statement is in, its place there, and what the block belongs to."""
