@@ -397,6 +397,34 @@ def test_gradients_are_clipped_as_those_of_the_global_batch(
     same_on_any_number_of_workers(train_clipped, tmp_path, clip)
 
 
+def train_scaled(run: Run, clip: bool) -> Any:
+    """With a loss scaler; one sample of the second batch overflows, so its step is skipped."""
+    model = run.place(mlp())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
+    run.track(model=model, optimizer=optimizer, scaler=scaler)
+    loader = run.loader(data_of(18), batch_size=4)
+    for _ in run.epochs(2):
+        for index, x, y in loader:
+            optimizer.zero_grad()
+            loss = functional.mse_loss(model(x), y)
+            overflow = torch.where((index == 6).any(), torch.inf, 1.0)
+            backward(scaler.scale(loss * overflow))
+            if clip:
+                scaler.unscale_(optimizer)
+                clip_grad_norm_(model.parameters(), 0.3)
+            scaler.step(optimizer)
+            scaler.update()
+            run.log({"scale": scaler.get_scale()})
+    return [*weights_of(model), [scaler.get_scale()]]
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_loss_scaler_skips_the_same_steps_on_any_number_of_workers(tmp_path: Path, clip: bool) -> None:
+    alone = same_on_any_number_of_workers(train_scaled, tmp_path, clip)
+    assert alone.step == 8  # two of ten are skipped
+
+
 def fine_tune(run: Run) -> Any:
     model = mlp()
     model[0].requires_grad_(False)

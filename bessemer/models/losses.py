@@ -116,10 +116,14 @@ class GradientReducer:
         wanted = {id(gradient) for gradient in gradients}
         for parameters in self._models:
             if any(id(parameter.grad) in wanted for parameter in parameters):
-                fresh = [parameter for parameter in parameters if parameter not in self._reduced]
-                if fresh:
-                    self.reduce(fresh)
-                    self._reduced.update(fresh)
+                self.reduce_early(parameters)
+
+    def reduce_early(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Sum gradients over workers before the optimizer's step, which then does not sum them again."""
+        fresh = [parameter for parameter in parameters if parameter not in self._reduced]
+        if fresh:
+            self.reduce(fresh)
+            self._reduced.update(fresh)
 
     def check_used(self) -> None:
         """Refuse gradients that nobody summed since the last call: each worker went its own way.

@@ -1,8 +1,9 @@
 """The optimizer's step: where gradients are summed over workers and steps are counted.
 
 torch's global optimizer hooks see every optimizer, also one that was never tracked, whose state a
-restart would silently lose; such a step is refused. torch's clipping functions are wrapped for as long
-as a run of several workers lasts, because they must see the gradient of the global batch.
+restart would silently lose; such a step is refused. torch's clipping functions and its loss
+scaler are wrapped for as long as a run of several workers lasts, because they must see the gradient of
+the global batch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.amp.grad_scaler import GradScaler
 from torch.nn import utils
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
@@ -65,6 +67,7 @@ class StepHooks:
             self._patch(clip_grad, "_get_total_norm", self._norm_after_reduction)
             for module in (clip_grad, utils):
                 self._patch(module, "clip_grad_value_", self._value_after_reduction)
+            self._patch(GradScaler, "_unscale_grads_", self._unscaled_after_reduction)
 
     def new_round(self) -> None:
         """Begin a batch or a turn: the next step of any optimizer is a new step of the run."""
@@ -101,6 +104,17 @@ class StepHooks:
             listed = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
             self._reducer.reduce_owners([p.grad for p in listed if p.grad is not None])
             return clip(listed, *args, **kwargs)
+
+        return reduced
+
+    def _unscaled_after_reduction(self, unscale: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a loss scaler's unscaling, so that every worker finds the same overflow and skips the
+        same step; one that skipped it alone would leave the others waiting."""
+
+        @functools.wraps(unscale)
+        def reduced(scaler: GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            self._reducer.reduce_early([p for group in optimizer.param_groups for p in group["params"]])
+            return unscale(scaler, optimizer, *args, **kwargs)
 
         return reduced
 
