@@ -11,6 +11,8 @@ import os
 import random
 import secrets
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -110,6 +112,8 @@ def prepared(
     limit_s: float,
 ) -> Iterator[tuple[Course, Head]]:
     """Make the folder of a drill, and a Ray head unless RAY_ADDRESS names one; the head ends with it."""
+    # Whoever is asked to end still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(settings.checkpoint.storage_path).absolute() / "drills"
     storage = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     storage.mkdir(parents=True)

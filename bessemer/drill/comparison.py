@@ -17,6 +17,7 @@ import torch
 
 Point = tuple[str, int, float]
 
+_VALUES_SHOWN = 3
 _OF_TIME = ("epoch/duration_s", "epoch/samples_per_s", "epoch/data_wait_fraction")
 _OF_TIME_PREFIXES = ("system/", "timing/")
 
@@ -121,7 +122,8 @@ def _by_place(points: Iterable[Point]) -> dict[tuple[int, str], list[float]]:
 
 
 def _values(values: list[float]) -> str:
-    return ", ".join(map(repr, values)) if values else "nothing"
+    more = f" and {len(values) - _VALUES_SHOWN} more" if len(values) > _VALUES_SHOWN else ""
+    return ", ".join(map(repr, values[:_VALUES_SHOWN])) + more if values else "nothing"
 
 
 def _same_bits(one: float, other: float) -> bool:

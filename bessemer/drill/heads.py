@@ -24,6 +24,9 @@ from bessemer.errors import ClusterError
 
 OBJECT_STORE_BYTES = 300 * 2**20
 _START_TIMEOUT_S = 60.0
+_HEAD_IP = "127.0.0.1"
+# Another address than the head's: a driver joins a node of its own address, whichever that is.
+_NODE_IP = "127.0.0.2"
 _WORKER_TITLE = "ray::RayTrainWorker"
 
 
@@ -119,7 +122,7 @@ def started_head(
 def started_node(head: Head, num_cpus: int, environment: Mapping[str, str], log: Path) -> Iterator[int]:
     """Start another node of a head on this machine; yields the process of its raylet."""
     command = ["--address", head.address, *_resources(num_cpus, OBJECT_STORE_BYTES)]
-    with _ray_start(command, environment, log) as raylet_pid:
+    with _ray_start(command, environment, log, _NODE_IP) as raylet_pid:
         yield raylet_pid
 
 
@@ -128,9 +131,11 @@ def _resources(num_cpus: int, object_store_bytes: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _ray_start(arguments: list[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
+def _ray_start(
+    arguments: list[str], environment: Mapping[str, str], log: Path, ip: str = _HEAD_IP
+) -> Iterator[int]:
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
-    command += ["--node-ip-address", "127.0.0.1", *arguments]
+    command += ["--node-ip-address", ip, *arguments]
     with log.open("w") as output:
         process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
     try:

@@ -19,22 +19,19 @@ def announced(console: Console, quiet: bool) -> Callable[[Verdict], None]:
 
     def tell(verdict: Verdict) -> None:
         if not quiet:
-            line = f"{verdict.name}: {verdict.word} in {duration(verdict.duration_s)}  {verdict.text}"
-            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True, style="dim")
+            _print(console, f"{verdict.name}: {verdict.word} in {duration(verdict.duration_s)}", style="dim")
 
     return tell
 
 
 def show_verdicts(console: Console, verdicts: Sequence[Verdict], kept: Path | None) -> None:
-    """Print the table of a drill, and where its runs are if they were kept."""
+    """Print the table of a drill, what there is to say of each line, and where its runs are if kept."""
+    console.print()
     table = Table(box=None, pad_edge=False)
-    for column in ("disturbance", "attempts", "steps computed again", "time", "verdict", ""):
-        table.add_column(
-            column,
-            justify="right" if column in ("attempts", "steps computed again", "time") else "left",
-            no_wrap=column == "disturbance",
-            overflow="fold",
-        )
+    table.add_column("disturbance", no_wrap=True)
+    for column in ("attempts", "steps computed again", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for verdict in verdicts:
         ran = verdict.attempts > 0
         table.add_row(
@@ -43,11 +40,18 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], kept: Path | No
             f"about {verdict.steps_again}" if verdict.steps_again else ("0" if ran else ""),
             duration(verdict.duration_s) if verdict.duration_s else "",
             f"[{style}]{verdict.word}[/]" if (style := _STYLES.get(verdict.word)) else verdict.word,
-            verdict.text.replace("[", "\\["),
         )
     console.print(table, highlight=False)
-    num_bad = sum(verdict.is_bad for verdict in verdicts)
+    # Below the table: a difference names two values of 17 digits, which no column has room for.
+    for verdict in verdicts:
+        if verdict.text:
+            _print(console, f"{verdict.name}: {verdict.text}", style="red" if verdict.is_bad else None)
     tried = [verdict for verdict in verdicts if verdict.word not in ("reference", "not applicable")]
-    console.print(f"{len(tried) - num_bad} of {len(tried)} disturbances changed nothing", style="bold")
+    num_good = sum(not verdict.is_bad for verdict in tried)
+    _print(console, f"{num_good} of {len(tried)} disturbances changed nothing", style="bold")
     if kept is not None:
-        console.print(f"the runs are in {kept}", markup=False, highlight=False, soft_wrap=True)
+        _print(console, f"the runs are in {kept}")
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

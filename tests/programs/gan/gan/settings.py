@@ -10,7 +10,7 @@ import bessemer
 class Settings(bessemer.Settings):
     """A small GAN on points of a ring."""
 
-    epochs: int = Field(30, ge=1, description="Passes over the points (epochs).")
+    epochs: int = Field(12, ge=1, description="Passes over the points (epochs).")
     batch_size: int = Field(64, ge=1, description="Points of a global batch (count).")
     num_points: int = Field(1000, ge=1, description="Points of the ring (count).")
     num_noise: int = Field(8, ge=1, description="Numbers that a point is generated from (count).")
