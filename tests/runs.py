@@ -113,6 +113,7 @@ def run_program(
     writer: FakeWriter | None = None,
     seed: int | None = None,
     stop_wished: Callable[[], bool] = lambda: False,
+    check_data: bool = False,
 ) -> Ran:
     """Run a program to its end, as `training.worker` does, without Ray and without MLflow.
 
@@ -127,6 +128,7 @@ def run_program(
         open_source: starts a stream.
         writer: keeps the metrics; a new one by default.
         seed: instead of the settings'.
+        check_data: whether other data than those of the checkpoint are refused.
         stop_wished: whether the run was asked to end at its next step.
     """
     settings = settings or settings_with()
@@ -143,6 +145,7 @@ def run_program(
         open_source=open_source,
         mode=mode,
         stop_wished=stop_wished,
+        check_data=check_data,
     )
     seed_generators(settings.data.seed if seed is None else seed)
     result = None

@@ -54,13 +54,16 @@ def test_a_changed_setting_is_named_with_both_values(code: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"data": {"seed": 3}}, {"data": {"order": "research"}}, {"scaling": {"loss_reduction": "sum"}}]
+    ("section", "name", "value"),
+    [("data", "seed", 3), ("data", "order", "research"), ("scaling", "loss_reduction", "sum")],
 )
 def test_settings_of_bessemer_that_change_the_numbers_count_too(
-    code: Path, values: dict[str, object]
+    code: Path, section: str, name: str, value: object
 ) -> None:
-    (section, inside), *_ = ((name, dict(value)) for name, value in values.items())  # type: ignore[call-overload]
-    assert f"setting {section}.{next(iter(inside))}" in refusal(identity(code), identity(code, **values))
+    changed = identity_of(
+        Own.model_validate({section: {name: value}}), [code], {"bessemer.lock_sha256": "aa"}
+    )
+    assert f"setting {section}.{name}" in refusal(identity(code), changed)
 
 
 def test_changed_new_and_removed_code_is_named_by_file(code: Path) -> None:
