@@ -129,9 +129,10 @@ def _kill_until_it_ends(
                     break
                 attempts = len(training.starts)
                 os.kill(chosen(moment, living_workers(place, training)), signal.SIGKILL)
+                training.wait_for("its next attempt", partial(_has_more_attempts, training, attempts))
+                # Only now: a kill that nobody missed, at the very end, was none.
                 here.workers += 1
                 struck_at.append(at)
-                training.wait_for("its next attempt", partial(_has_more_attempts, training, attempts))
         except MissedError:
             pass
         ended = training.process.poll() is None or training.has_result
