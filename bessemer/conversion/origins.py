@@ -16,6 +16,7 @@ from bessemer.conversion.syntax import parameters, walk, walk_own
 
 Found = frozenset[cst.CSTNode]
 Path = tuple[int, ...]
+Step = tuple[cst.CSTNode, Path]
 
 _SAME_OBJECT = frozenset(
     {"to", "cuda", "cpu", "float", "double", "half", "bfloat16", "train", "eval", "apply", "requires_grad_"}
@@ -23,6 +24,9 @@ _SAME_OBJECT = frozenset(
 _SAME_VALUE = frozenset({"torch.compile", "torch.jit.script"})
 RUN_METHODS = frozenset({"loader", "stream", "epochs", "steps", "carry", "totals", "track", "place"})
 _NOTHING: Found = frozenset()
+# How deep tuples in tuples are followed (`x = x[0]` has no end), and questions inside of questions.
+_MAX_PATH = 4
+_MAX_DEPTH = 40
 
 
 class Origins:
@@ -116,64 +120,72 @@ class Origins:
         key = (node, path)
         if key in self._known:
             return self._known[key]
-        if key in self._open:
+        if key in self._open or len(self._open) > _MAX_DEPTH:
             self._num_cuts += 1
             return _NOTHING
         self._open.add(key)
         num_cuts = self._num_cuts
-        found = self._follow(node, path)
+        found = self._search(key)
         self._open.discard(key)
+        # What was found while a cycle was cut may be incomplete, except where the cycle began.
         if not self._open or self._num_cuts == num_cuts:
             self._known[key] = found
         return found
 
-    def _follow(self, node: cst.CSTNode, path: Path) -> Found:
+    def _search(self, start: Step) -> Found:
+        """Go from a value to those that it may be a copy of, until there is nowhere to go."""
+        found: set[cst.CSTNode] = set()
+        seen, waiting = {start}, [start]
+        while waiting:
+            node, path = waiting.pop()
+            steps = self._steps(node, path)
+            if steps is None:
+                found |= {node} if not path else set()
+                continue
+            for step in steps:
+                if step not in seen and len(step[1]) <= _MAX_PATH:
+                    seen.add(step)
+                    waiting.append(step)
+        return frozenset(found)
+
+    def _steps(self, node: cst.CSTNode, path: Path) -> list[Step] | None:
+        """Return what an expression stands for; None if it is an origin itself."""
         match node:
             case cst.Name():
-                return self._any((x, (*p, *path)) for x, p in self._values(node))
+                return [(x, (*p, *path)) for x, p in self._values(node)]
             case cst.Attribute():
                 kept = [self._kept_by(x, node.attr.value) for x in self.classes(node.value)]
-                return self._any((x, (*p, *path)) for found in kept for x, p in found)
+                return [(x, (*p, *path)) for found in kept for x, p in found]
             case cst.Call():
                 return self._call(node, path)
             case cst.IfExp():
-                return self.of(node.body, path) | self.of(node.orelse, path)
+                return [(node.body, path), (node.orelse, path)]
             case cst.BooleanOperation():
-                return self.of(node.left, path) | self.of(node.right, path)
+                return [(node.left, path), (node.right, path)]
             case cst.NamedExpr():
-                return self.of(node.value, path)
+                return [(node.value, path)]
             case cst.Tuple() | cst.List() if path:
-                if path[0] < 0:
-                    return self._any((x.value, path[1:]) for x in node.elements)
-                inside = node.elements[path[0] : path[0] + 1]
-                return self._any((x.value, path[1:]) for x in inside)
+                inside = node.elements if path[0] < 0 else node.elements[path[0] : path[0] + 1]
+                return [(x.value, path[1:]) for x in inside]
             case cst.Dict() if path:
-                return self._any((x.value, path[1:]) for x in node.elements)
+                return [(x.value, path[1:]) for x in node.elements]
             case cst.Subscript():
-                return self.of(node.value, (-1, *path)) | self._stored_items(node.value, path)
-        return _NOTHING if path else frozenset({node})
+                return [(node.value, (-1, *path)), *self._stored_items(node.value, path)]
+        return None
 
-    def _any(self, several: Iterator[tuple[cst.CSTNode, Path]]) -> Found:
-        return _NOTHING.union(*(self.of(node, path) for node, path in several))
-
-    def _call(self, node: cst.Call, path: Path) -> Found:
+    def _call(self, node: cst.Call, path: Path) -> list[Step] | None:
         called, func = self.called(node), node.func
-        passes_on = called == "run.place" or called in _SAME_VALUE
-        if passes_on and node.args and not path:
-            return self.of(node.args[0].value)
+        if (called == "run.place" or called in _SAME_VALUE) and node.args:
+            return [(node.args[0].value, path)]
         if isinstance(func, cst.Attribute) and func.attr.value in _SAME_OBJECT:
-            inner = self.of(func.value, path)
-            if inner:
-                return inner
+            return [(func.value, path)]
         function = self.function(node)
-        if function is not None and function.name.value != "__init__":
-            if self.code.is_generator(function):
-                return frozenset({node})
-            returns = walk_own(function, cst.Return)
-            return self._any((x.value, path) for x in returns if x.value is not None)
-        return _NOTHING if path else frozenset({node})
+        if function is None or function.name.value == "__init__" or self.code.is_generator(function):
+            return None
+        returns = walk_own(function, cst.Return)
+        return [(x.value, path) for x in returns if x.value is not None]
 
-    def _values(self, name: cst.Name) -> Iterator[tuple[cst.CSTNode, Path]]:
+    def _values(self, name: cst.Name) -> Iterator[Step]:
         """Yield what is assigned to a name, wherever that is."""
         for bound in self.code.bindings(name):
             parent = self.code.parents.get(bound)
@@ -183,7 +195,7 @@ class Origins:
             elif isinstance(bound, cst.Name):
                 yield from self._assigned(bound)
 
-    def _given(self, param: cst.Param) -> Iterator[tuple[cst.CSTNode, Path]]:
+    def _given(self, param: cst.Param) -> Iterator[Step]:
         function = self.code.around(param)
         if function is None:
             return
@@ -217,21 +229,19 @@ class Origins:
             case cst.For() | cst.CompFor() if holder.target is node:
                 yield holder.iter, (-1, *path)
 
-    def _stored_items(self, holder: cst.BaseExpression, path: Path) -> Found:
+    def _stored_items(self, holder: cst.BaseExpression, path: Path) -> list[Step]:
         """Return what is put into a dictionary item by item: `d[k] = value`."""
-        if not isinstance(holder, cst.Name):
-            return _NOTHING
         function = self.code.around(holder)
-        targets = walk(function, cst.AssignTarget) if function is not None else ()
-        stored = [
+        if not isinstance(holder, cst.Name) or function is None:
+            return []
+        return [
             (value, path)
-            for x in targets
+            for x in walk(function, cst.AssignTarget)
             if isinstance(x.target, cst.Subscript)
             and isinstance(x.target.value, cst.Name)
             and x.target.value.value == holder.value
             for value, _ in self._assigned(x.target)
         ]
-        return self._any(iter(stored))
 
     def _kept_by(self, owner: cst.ClassDef, name: str) -> list[tuple[cst.BaseExpression, Path]]:
         return [x for base in self.code.bases(owner) for x in self._kept.get(base, {}).get(name, ())]

@@ -38,7 +38,7 @@ def find(reading: Reading) -> Iterator[Finding]:
             RULE,
             call,
             name,
-            f"the {kind} {name} is never given to run.track{place}; a restart begins with a new one",
+            f"{name} is never given to run.track{place}; a restart begins with a new {kind}",
             f"run.track({keyword if keyword.isidentifier() else kind}={name}){also}, before the loop",
         )
 
