@@ -427,6 +427,21 @@ def test_what_counts_for_itself_is_gone_on_with_between_epochs_only(
     assert name is None or name in notes[0]
 
 
+def test_a_comprehension_is_gone_on_with_between_epochs_only(tmp_path: Path) -> None:
+    def program(run: Run) -> Any:
+        model = run.place(net())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        run.track(model=model, optimizer=optimizer)
+        loader = run.loader(Noisy(), batch_size=3, shuffle=True)
+        for _ in run.epochs(3):
+            losses = [float(train_step(model, optimizer, batch).detach()) for batch in loader]
+            run.log({"first": losses[0], "count": len(losses)})
+        return weights_of(model)
+
+    settings = settings_with(checkpoint={"every_steps": 1})
+    assert len(resumed_from_each_is_the_same(program, tmp_path, settings).store.complete()) == 3
+
+
 def test_a_program_that_decides_otherwise_in_a_replay_is_refused(tmp_path: Path) -> None:
     turns = {"first": 0}
 

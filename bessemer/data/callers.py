@@ -13,6 +13,7 @@ import inspect
 from types import FrameType
 
 _FOR_ITER = dis.opmap["FOR_ITER"]
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
 # Bars that show how far a loop is: what they lose in a restart is their own display.
 _BARS = ("tqdm", "rich", "alive_progress", "progressbar")
 # Iterators of itertools that pass on what they get and count nothing.
@@ -26,7 +27,8 @@ def is_for_statement(caller: FrameType) -> bool:
         caller: the frame that called `__next__`, directly or through an iterator written in C.
     """
     code = caller.f_code
-    if code.co_code[caller.f_lasti] != _FOR_ITER:
+    # What a comprehension has gathered so far would be lost; each is a function of its own.
+    if code.co_code[caller.f_lasti] != _FOR_ITER or code.co_name in _COMPREHENSIONS:
         return False
     generator = bool(code.co_flags & inspect.CO_GENERATOR)
     module = caller.f_globals.get("__name__", "")
