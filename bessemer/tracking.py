@@ -39,6 +39,9 @@ _MAX_PARAMETERS_A_BATCH = 100
 _MAX_PARAMETER_LENGTH = 6000
 _CONNECT_TIMEOUT_S = 10
 _BARRIER_POLL_S = 0.5
+# What a server that restarts, or a database that somebody else writes to, answers with.
+_PASSING_ERRORS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -225,6 +228,7 @@ class MetricWriter:
         system_metrics_every_s: sampling of the machine (seconds), or 0 for none.
         resumed: whether an earlier attempt may have written to the run; its points are then kept
             and the same steps are not written again.
+        retry_s: how long it goes on trying while the store does not answer (seconds).
     """
 
     def __init__(
@@ -233,7 +237,9 @@ class MetricWriter:
         flush_every_s: float,
         system_metrics_every_s: float,
         resumed: bool,
+        retry_s: float = 120.0,
     ) -> None:
+        self._retry_s = retry_s
         self._tracked = tracked
         self._flush_every_s = flush_every_s
         self._system_metrics_every_s = system_metrics_every_s
@@ -264,17 +270,19 @@ class MetricWriter:
         self._queue.put(send)
 
     def barrier(self) -> Callable[[], None]:
-        """Return a function that waits until everything queued so far is written, or cannot be.
+        """Return a function that waits until everything queued so far is written.
 
         A checkpoint must not count before the metrics of the steps that it covers are safe: after a
-        restart those steps are not computed again.
+        restart those steps are not computed again. So the function raises a TrackingError if they
+        cannot be written.
         """
         written = threading.Event()
         self._queue.put(written)
 
         def wait() -> None:
-            while not written.wait(_BARRIER_POLL_S) and self._thread.is_alive():
-                pass
+            while not written.wait(_BARRIER_POLL_S):
+                if not self._thread.is_alive() and not written.is_set():
+                    raise _named(self._tracked.uri, self._error or RuntimeError("it was closed"))
 
         return wait
 
@@ -297,7 +305,7 @@ class MetricWriter:
         try:
             client = _client(self._tracked.uri)
             if self._resumed:
-                self._written = _last_steps(client, self._tracked.run_id)
+                self._written = self._patiently(_last_steps, client, self._tracked.run_id)
             monitor = self._system_monitor()
             more = self._write_some(client, first)
             while more:
@@ -327,7 +335,7 @@ class MetricWriter:
                 points = []
                 item.set()
             elif callable(item):
-                item(client)
+                self._patiently(item, client)
             else:
                 points += item
         self._write(client, points)
@@ -343,7 +351,26 @@ class MetricWriter:
         ]
         for start in range(0, len(new), _MAX_METRICS_A_BATCH):
             batch = new[start : start + _MAX_METRICS_A_BATCH]
-            client.log_batch(self._tracked.run_id, metrics=batch)
+            self._patiently(client.log_batch, self._tracked.run_id, metrics=batch)
+
+    def _patiently(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call again and again while the store does not answer; all that is called may be repeated.
+
+        The store keeps one of several equal points, so a batch that was half written is no harm.
+        """
+        from mlflow.exceptions import MlflowException
+
+        deadline = time.monotonic() + self._retry_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return call(*arguments, **options)
+            except (MlflowException, OSError) as error:
+                lasting = isinstance(error, MlflowException) and error.error_code not in _PASSING_ERRORS
+                if lasting or time.monotonic() + pause_s > deadline:
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _is_new(self, client: MlflowClient, key: str, step: int) -> bool:
         """Tell whether an earlier attempt has not written a point; points come in the same order."""
@@ -351,7 +378,7 @@ class MetricWriter:
         if step != last:
             return step > last
         if key not in self._written_at_last:
-            history = client.get_metric_history(self._tracked.run_id, key)
+            history = self._patiently(client.get_metric_history, self._tracked.run_id, key)
             self._written_at_last[key] = sum(point.step == last for point in history)
         self._written_at_last[key] -= 1
         return self._written_at_last[key] < 0

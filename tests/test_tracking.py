@@ -316,10 +316,61 @@ def test_a_writer_that_cannot_write_says_so_when_it_is_closed(uri: str, client: 
         made.close()
 
 
+class Away:
+    """A store that does not answer a number of times."""
+
+    def __init__(self, function: Any, times: int) -> None:
+        self.function = function
+        self.times = times
+        self.calls = 0
+
+    def __get__(self, client: Any, _kind: Any = None) -> Any:
+        return lambda *arguments, **options: self(client, *arguments, **options)
+
+    def __call__(self, client: Any, *arguments: Any, **options: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        self.calls += 1
+        if self.calls <= self.times:
+            raise MlflowException("API request failed with exception: connection refused")
+        return self.function(client, *arguments, **options)
+
+
+def test_a_store_that_is_away_for_a_while_loses_no_point(
+    client: Any, tracked: TrackedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    away = Away(MlflowClient.log_batch, 3)
+    monkeypatch.setattr(MlflowClient, "log_batch", away)
+    made = MetricWriter(tracked, 0.05, 0, resumed=False, retry_s=30)
+    for step in range(5):
+        made.log({"loss": step / 8}, step)
+    made.barrier()()
+    assert points_of(client, tracked, "loss") == [(step, step / 8) for step in range(5)]
+    assert away.calls == 4
+    made.close()
+
+
+def test_a_store_that_stays_away_is_given_up_and_no_barrier_passes(
+    client: Any, tracked: TrackedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr(MlflowClient, "log_batch", Away(MlflowClient.log_batch, 10**9))
+    made = MetricWriter(tracked, 0.05, 0, resumed=False, retry_s=1)
+    made.log({"loss": 1.0}, 1)
+    with pytest.raises(TrackingError, match="connection refused"):
+        made.barrier()()
+    with pytest.raises(TrackingError):
+        made.close()
+
+
 def test_a_barrier_of_a_writer_that_cannot_write_does_not_wait_for_ever(uri: str, client: Any) -> None:
     made = MetricWriter(TrackedRun(uri, "no-such-run", "0", "x"), 0.05, 0, resumed=False)
     made.log({"loss": 1.0}, 1)
-    made.barrier()()
+    with pytest.raises(TrackingError, match="does not work"):
+        made.barrier()()
     with pytest.raises(TrackingError):
         made.close()
 

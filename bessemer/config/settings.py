@@ -117,6 +117,12 @@ class Tracking(Section):
     system_metrics_every_s: float = Field(
         5.0, ge=0, description="Sampling of CPU, memory, disk and GPU (seconds); 0 turns it off."
     )
+    retry_s: float = Field(
+        120.0,
+        ge=0,
+        description="How long metrics are held back and tried again while MLflow does not answer "
+        "(seconds); then the run stops at its last checkpoint.",
+    )
     row_every_steps: int = Field(
         100, ge=1, description="Turns of a run.steps loop that share a row of the table (count)."
     )

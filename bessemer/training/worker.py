@@ -267,7 +267,9 @@ def _writer(job: Job, settings: Settings, resumed: bool) -> MetricWriter | None:
     if job.tracked is None:
         return None
     tracking = settings.tracking
-    return MetricWriter(job.tracked, tracking.flush_every_s, tracking.system_metrics_every_s, resumed)
+    return MetricWriter(
+        job.tracked, tracking.flush_every_s, tracking.system_metrics_every_s, resumed, tracking.retry_s
+    )
 
 
 def _facts(session: Session) -> dict[str, str]:
