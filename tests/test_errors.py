@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer import errors
-from bessemer.errors import BessemerError, UserError, nearest
+from bessemer.errors import BessemerError, RunStoppedError, UserError, nearest
 
 
 def tree_of(kind: type[BessemerError]) -> Iterator[type[BessemerError]]:
@@ -46,7 +46,8 @@ def test_an_error_shows_all_its_parts_and_only_those_it_has(kind: type[BessemerE
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_exit_code_tells_the_users_mistakes_from_everything_else(kind: type[BessemerError]) -> None:
-    assert kind("x").exit_code == (2 if kind in USER_MISTAKES else 1)
+    ended_by_sigterm = 143 if kind is RunStoppedError else None
+    assert kind("x").exit_code == (ended_by_sigterm or (2 if kind in USER_MISTAKES else 1))
 
 
 def test_mistakes_of_the_user_are_these_and_no_others() -> None:

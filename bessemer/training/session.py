@@ -135,6 +135,7 @@ class Session:
         self._kept: list[Any] = []
         self._step_between = -1
         self._num_turns = 0
+        self._resume_in_turn = False
         self._fingerprints: dict[int, str] = {}
         self._noted: set[str] = set()
         self._wrappers: dict[tuple[str, int], str | None] = {}
