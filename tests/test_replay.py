@@ -294,6 +294,21 @@ def a_sampler_with_a_memory(run: Run) -> Any:
     return weights_of(model)
 
 
+def an_evaluation_with_loops_in_it(run: Run) -> Any:
+    model = run.place(net())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run.track(model=model, optimizer=optimizer)
+    loader = run.loader(Noisy(), batch_size=5, shuffle=True)
+    test_loader = run.loader(data_of(6), batch_size=3)
+    for _ in run.epochs(2):
+        for x, _y in test_loader:
+            for turn in run.epochs(2):
+                run.log({"test": model(x).mean() + turn + random.random()})
+        for batch in loader:
+            run.log({"loss": train_step(model, optimizer, batch)})
+    return weights_of(model)
+
+
 SHAPES = [
     *PROGRAMS,
     two_training_loaders_and_evaluation_first,
@@ -310,6 +325,7 @@ SHAPES = [
     early_stopping_by_evaluation,
     a_loop_that_is_left_in_the_middle,
     a_sampler_with_a_memory,
+    an_evaluation_with_loops_in_it,
 ]
 
 
@@ -425,6 +441,26 @@ def test_what_counts_for_itself_is_gone_on_with_between_epochs_only(
     assert len(notes) == 1
     assert "test_replay.py" in notes[0]
     assert name is None or name in notes[0]
+
+
+def test_a_turn_that_never_comes_to_its_loop_in_a_replay_is_refused(tmp_path: Path) -> None:
+    trains = [True]
+
+    def program(run: Run) -> None:
+        model = run.place(net())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        run.track(model=model, optimizer=optimizer)
+        loader = run.loader(Noisy(), batch_size=3)
+        for _ in run.epochs(2):
+            if trains[0]:
+                for batch in loader:
+                    train_step(model, optimizer, batch)
+
+    settings = settings_with(checkpoint={"every_steps": 2})
+    whole = train_to_the_end(program, tmp_path, settings)
+    trains[0] = False
+    with pytest.raises(CheckpointError, match="ended before it came to the loop"):
+        run_program(program, tmp_path, settings, resume=whole.store.load(whole.store.complete()[0]))
 
 
 def test_a_comprehension_is_gone_on_with_between_epochs_only(tmp_path: Path) -> None:

@@ -204,7 +204,8 @@ class Session:
         self._left = False
         self.meter.reset()
         skipped = 0
-        if self.replay.going_on:
+        # In the body of a loop over a loader it is part of that loop, which runs for real.
+        if self.replay.going_on and not self.passes.in_for:
             met = self.replay.meets("loop", loop.number)
             if isinstance(met, Done):
                 self._pass_over(met)
@@ -236,6 +237,16 @@ class Session:
     def turn_ended(self, loop: OuterLoop[Any], label: str) -> bool:
         """Close a turn: its row, its metrics, its checkpoint."""
         self.passes.close_below(self.depth)
+        if self.replay.going_on and self.given.mode == "train":
+            if not self.passes.in_for:
+                raise CheckpointError(
+                    f"a turn of outer loop {loop.number} ended before it came to the loop that its "
+                    "checkpoint was taken in",
+                    expected="the same program as the one that took the checkpoint, which decides by "
+                    "values that are carried",
+                    todo="carry what the decision depends on with run.carry(...), or start a new run",
+                )
+            return True
         last = loop.turns == loop.num_turns
         if last or loop.turns % self._row_every(loop) == 0:
             self._close_turn(loop, label)
