@@ -54,10 +54,8 @@ def interleaved(
     figures: dict[str, list[float]] = {}
     for number in range(-1, num_pairs):
         # Every other round begins at the other end: a machine that gets slower is fair to both.
-        order = list(ways) if number % 2 else list(reversed(ways))
-        measured = {
-            f"{way}.{name}": value for way in order for name, value in ways[way]().items()
-        }
+        order = list(ways)[:: 1 if number % 2 else -1]
+        measured = {f"{way}.{name}": value for way in order for name, value in ways[way]().items()}
         print("  ".join(f"{name} {value:.4g}" for name, value in sorted(measured.items())), flush=True)
         if number >= 0:
             for name, value in measured.items():

@@ -19,14 +19,15 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pairs import Goal, interleaved, judge, run_once, write
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn import functional
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 _WARM_STEPS = 20
 _GLOBAL_BATCH = 64
@@ -68,8 +69,8 @@ def train(model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer) -> li
     done = []
     for x, y in loader:
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         done.append(time.perf_counter())
     return done
@@ -77,7 +78,9 @@ def train(model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer) -> li
 
 def report(folder: str, rank: int, done: list[float]) -> None:
     """Leave this worker's figures in a file."""
-    gaps = [after - before for before, after in zip(done[_WARM_STEPS:], done[_WARM_STEPS + 1 :], strict=False)]
+    gaps = [
+        after - before for before, after in zip(done[_WARM_STEPS:], done[_WARM_STEPS + 1 :], strict=False)
+    ]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {"step_ms": statistics.median(gaps) * 1000, "memory_mib": peak}
     Path(folder, f"worker-{rank}.json").write_text(json.dumps(figures))
@@ -88,10 +91,10 @@ def plain(kind: str, folder: str) -> None:
     torch.manual_seed(0)
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     dataset, model = data(kind), MODELS[kind]()
-    sampler = None
+    sampler: DistributedSampler[Any] | None = None
     if size > 1:
         torch.distributed.init_process_group("gloo")
-        sampler = torch.utils.data.DistributedSampler(dataset)
+        sampler = DistributedSampler(dataset)
         model = nn.parallel.DistributedDataParallel(model)
     loader = DataLoader(dataset, _GLOBAL_BATCH // size, shuffle=sampler is None, sampler=sampler)
     report(folder, rank, train(model, loader, torch.optim.SGD(model.parameters(), lr=0.01)))
@@ -164,7 +167,7 @@ def main() -> int:
             continue
         kind, num_workers = case[:3], int(case[3])
         figures = interleaved(
-            {way: lambda way=way: measured(way, kind, num_workers) for way in ("plain", "bessemer")},  # type: ignore[misc]
+            {way: partial(measured, way, kind, num_workers) for way in ("plain", "bessemer")},
             arguments.pairs,
         )
         goals = {"step time": Goal("bessemer.step_ms", "plain.step_ms", bound)}

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import TensorDataset
 
 from bessemer.errors import TrainingError
-from bessemer.models import losses
+from bessemer.models import buckets
 from bessemer.training.run import Run
 from runs import Ran, run_program, settings_with
 from workers import WorkerError, on_workers, run_on_workers
@@ -445,8 +445,8 @@ def test_layers_that_are_frozen_at_first_train_later(tmp_path: Path) -> None:
 
 
 def train_mixed(run: Run, bucket_bytes: int) -> Any:
-    before = losses._BUCKET_BYTES
-    losses._BUCKET_BYTES = bucket_bytes
+    before = buckets.BUCKET_BYTES
+    buckets.BUCKET_BYTES = bucket_bytes
     try:
         first = nn.Linear(5, 6, dtype=torch.float64)
         second = nn.Linear(6, 2, dtype=torch.float32)
@@ -461,7 +461,7 @@ def train_mixed(run: Run, bucket_bytes: int) -> Any:
             optimizer.step()
         return weights_of(first, second)
     finally:
-        losses._BUCKET_BYTES = before
+        buckets.BUCKET_BYTES = before
 
 
 @pytest.mark.parametrize("bucket_bytes", [1, 100, 2**20])

@@ -1,26 +1,33 @@
-"""Gradients over workers: what each computed on its slice becomes the gradient of the global batch.
+"""Gradients over workers: what backward() leaves is the gradient of the global batch, on every worker.
 
-Worker r has n_r of the n samples of a global batch and computes the gradient g_r of its own loss.
-The gradient of a mean loss over the global batch is the sum of (n_r / n) g_r, that of a sum loss
-the sum of g_r. The factor is applied to each gradient as backward() adds it, so accumulation over
-several batches of different size is exact too; the sum over workers is taken once, right before
-the optimizer's step. Models are not wrapped, so it does not matter how the loss came about.
+Worker r has n_r of the n samples of a global batch, and backward() computes the gradient g_r of its
+own loss. The gradient of a mean loss over the global batch is the sum of (n_r / n) g_r, that of a sum
+loss the sum of g_r. backward() begins with the factor instead of with one, which scales everything
+that it computes at no cost, and ends with the sum over workers. So clipping, loss scalers, updates by
+hand and whatever else looks at gradients see those that the research code had on one machine.
+
+Models are not wrapped, so it does not matter how the loss came about. What backward() adds is summed
+for itself and then added to what was there: accumulation over batches of different size is exact.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
 
 from bessemer.errors import TrainingError
+from bessemer.models.buckets import Bucket, buckets
 from bessemer.utils.collectives import Group
 
-# Large enough that latency does not count, small enough to need little extra memory.
-_BUCKET_BYTES = 32 * 2**20
+# What `backward()` and `torch.autograd.grad` call; private to torch, a test says when it has changed.
+_ENGINE = "_engine_run_backward"
+
+_Gradients = dict[torch.Tensor, torch.Tensor]
 
 
 class Rider(Protocol):
@@ -34,7 +41,12 @@ class Rider(Protocol):
 
 
 class GradientReducer:
-    """Scales gradients by this worker's share of the batch, and adds them over workers.
+    """Scales what backward() computes by this worker's share of the batch, and adds it over workers.
+
+    Every worker calls backward() as often and in the same order. Buckets of gradients are summed while
+    backward() goes on: those that the same call had in the batch before, in the same order, so all
+    workers launch the same ones. At its end the workers tell each other which gradients they have and
+    launch what is left, so that nothing depends on the guess.
 
     Args:
         group: the workers.
@@ -55,44 +67,76 @@ class GradientReducer:
         self._reduction = reduction
         self._share = share
         self._rider = rider
-        self._used: dict[torch.Tensor, tuple[int, int]] = {}
-        self._watched: set[torch.Tensor] = set()
-        self._models: list[list[torch.Tensor]] = []
-        self._reduced: set[torch.Tensor] = set()
-        self._num_reductions = 0
-        self._num_gradients = 0
+        self._watched: dict[torch.Tensor, int] = {}
+        self._bucket_of: dict[torch.Tensor, Bucket] = {}
+        self._handles: list[Any] = []
+        self._call = 0
+        self._had: dict[int, tuple[list[Bucket], list[int]]] = {}
+        self._expected: list[Bucket] = []
+        self._factor_now = 1.0
+        self._thread: int | None = None
+        self._added: set[torch.Tensor] = set()
+        self._again = False
+        self._overlaps = True
+        self._engine: Callable[..., Any] | None = None
+        if group.size > 1:
+            # A group of its own: what is told there may overtake gradients that are on their way.
+            self._beside = group.beside()
+            self._engine = getattr(torch.autograd, _ENGINE)
+            setattr(torch.autograd, _ENGINE, functools.partial(self._run, self._engine))
+
+    def close(self) -> None:
+        """Leave torch as it was."""
+        if self._engine is not None:
+            setattr(torch.autograd, _ENGINE, self._engine)
+            self._engine = None
+        for handle in self._handles:
+            handle.remove()
 
     def watch(self, model: nn.Module) -> None:
-        """Scale the gradients of a model's parameters from now on."""
+        """Sum the gradients of a model's parameters from now on."""
         if self._group.size == 1:
             return
-        self._models.append(list(model.parameters()))
         for parameter in model.parameters():
-            if parameter not in self._watched:
-                self._watched.add(parameter)
-                # A frozen parameter takes no hook, and may be trained later.
-                frozen = not parameter.requires_grad
-                if frozen and parameter.is_floating_point():
-                    parameter.requires_grad_(True)
-                if parameter.requires_grad:
-                    hook = functools.partial(self._scaled, parameter)
-                    parameter.register_hook(hook)  # type: ignore[no-untyped-call]
-                if frozen:
-                    parameter.requires_grad_(False)
+            if parameter in self._watched:
+                continue
+            self._watched[parameter] = len(self._watched)
+            # A frozen parameter takes no hook, and may be trained later.
+            frozen = not parameter.requires_grad
+            if frozen and parameter.is_floating_point():
+                parameter.requires_grad_(True)
+            if parameter.requires_grad:
+                hook = parameter.register_post_accumulate_grad_hook(self._computed)  # type: ignore[no-untyped-call]
+                self._handles.append(hook)
+            if frozen:
+                parameter.requires_grad_(False)
 
-    def _scaled(self, parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        self._num_gradients += 1
-        if parameter in self._reduced:
-            if parameter.grad is not None and parameter.grad.any():
+    def new_round(self) -> None:
+        """Begin a batch or a turn: the next backward() is the first."""
+        self._call = 0
+
+    def check_watched(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Refuse parameters whose gradients nobody sums.
+
+        Raises:
+            TrainingError: a parameter is not on a placed model.
+        """
+        if self._group.size == 1:
+            return
+        for parameter in parameters:
+            if parameter.requires_grad and parameter not in self._watched:
                 raise TrainingError(
-                    "backward() adds to a gradient that was clipped and not yet used",
-                    expected="clipping after the last backward() before the optimizer's step",
-                    todo="clip right before optimizer.step()",
+                    f"an optimizer steps a parameter of shape {tuple(parameter.shape)} that is on no "
+                    "placed model",
+                    expected="parameters of models that went through run.place(model)",
+                    todo="call run.place on every model before its optimizer is made",
                 )
-            self._reduced.discard(parameter)
+
+    def reduced_loss(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the global batch from each worker's loss of its own slice."""
         factor = self._factor()
-        # Zero times a gradient that is not finite would not be zero.
-        return gradient * factor if factor > 0 else torch.zeros_like(gradient)
+        own = loss.detach() * factor if factor > 0 else torch.zeros_like(loss)
+        return self._group.sum_(own)
 
     def _factor(self) -> float:
         """Return what this worker's loss counts for; 0 if it only stands in for a missing sample."""
@@ -101,131 +145,163 @@ class GradientReducer:
             return 1 / self._group.size
         return share if self._reduction == "mean" else float(share > 0)
 
-    def reduced_loss(self, loss: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the global batch from each worker's loss of its own slice."""
-        factor = self._factor()
-        own = loss.detach() * factor if factor > 0 else torch.zeros_like(loss)
-        return self._group.sum_(own)
+    # torch's backward engine
 
-    def reduce_owners(self, gradients: Iterable[torch.Tensor]) -> None:
-        """Sum gradients over workers before the optimizer's step, for what must see the sum first.
+    def _run(self, engine: Callable[..., Any], tensors: Any, seeds: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run torch's engine, which `backward()` and `torch.autograd.grad` both call."""
+        if self._thread is not None:
+            return self._run_within(engine, tensors, seeds, *args, **kwargs)
+        if not kwargs.get("accumulate_grad"):
+            return self._run_grad(engine, tensors, seeds, *args, **kwargs)
+        self._factor_now = self._factor()
+        self._added.clear()
+        before = self._set_aside()
+        self._expect()
+        self._thread = threading.get_ident()
+        try:
+            result = engine(tensors, self._scaled(seeds), *args, **kwargs)
+        except BaseException:
+            self._give_up(before)
+            raise
+        finally:
+            self._thread = None
+        with torch.no_grad():
+            present = self._sum_all()
+            _add(before, present)
+        return result
 
-        Clipping is such a thing: a norm of one worker's part is not the norm of the whole. All of a
-        model's gradients are summed, since another worker may lack some of those that this one has.
-        """
-        wanted = {id(gradient) for gradient in gradients}
-        for parameters in self._models:
-            if any(id(parameter.grad) in wanted for parameter in parameters):
-                self.reduce_early(parameters)
-
-    def reduce_early(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Sum gradients over workers before the optimizer's step, which then does not sum them again."""
-        fresh = [parameter for parameter in parameters if parameter not in self._reduced]
-        if fresh:
-            self.reduce(fresh)
-            self._reduced.update(fresh)
-
-    def check_used(self) -> None:
-        """Refuse gradients that nobody summed since the last call: each worker went its own way.
-
-        Raises:
-            TrainingError: gradients were computed, and no optimizer stepped.
-        """
-        lost = self._num_gradients > 0 and self._num_reductions == 0
-        self._num_gradients = self._num_reductions = 0
-        if lost:
+    def _run_within(self, engine: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a backward pass in a backward pass, such as that of a recomputed checkpoint."""
+        own = threading.get_ident() == self._thread
+        if not own and not isinstance(threading.current_thread(), threading._DummyThread):
             raise TrainingError(
-                f"gradients were computed on {self._group.size} workers and no optimizer stepped",
-                expected="updates by an optimizer, before which gradients are summed over workers",
-                todo="update with an optimizer, or set scaling.num_workers = 1",
+                "two threads of the program compute gradients at the same time",
+                expected="one backward() after the other, as workers sum gradients in one order",
+                todo="call backward() in one thread, or set scaling.num_workers = 1",
             )
+        return engine(*args, **kwargs)
 
-    def reduce(self, parameters: Iterable[torch.Tensor]) -> None:
-        """Replace each gradient by its sum over workers, unless `reduce_owners` has done so.
+    def _run_grad(
+        self, engine: Callable[..., Any], tensors: Any, seeds: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run `torch.autograd.grad`; gradients of parameters become those of the global batch."""
+        _retain_graph, create_graph, inputs = args[:3]
+        of_parameters = [number for number, tensor in enumerate(inputs) if tensor in self._watched]
+        if create_graph or not of_parameters:
+            return engine(tensors, seeds, *args, **kwargs)
+        self._factor_now = self._factor()
+        result = list(engine(tensors, self._scaled(seeds), *args, **kwargs))
+        for number in of_parameters:
+            if result[number] is not None:
+                part = result[number].clone() if self._factor_now else torch.zeros_like(result[number])
+                result[number] = self._group.sum_(part)
+        return tuple(result)
 
-        A parameter without a gradient on some workers counts as zero there; one without a gradient
-        on every worker keeps None, so that the optimizer skips it as it would on one machine.
+    def _scaled(self, seeds: Sequence[torch.Tensor | None]) -> tuple[torch.Tensor | None, ...]:
+        factor = self._factor_now
+        if factor in (0, 1):  # what does not count is left out by the sum: zero times infinity is not zero
+            return tuple(seeds)
+        return tuple(None if seed is None else seed * factor for seed in seeds)
 
-        Raises:
-            TrainingError: a parameter is not on a placed model, or has a sparse gradient.
-        """
-        if self._group.size == 1:
+    def _set_aside(self) -> _Gradients:
+        """Take away the gradients that are there, which are summed already."""
+        before = {p: p.grad for p in self._watched if p.grad is not None}
+        for parameter in before:
+            parameter.grad = None
+        return before
+
+    def _give_up(self, before: _Gradients) -> None:
+        """Put back what was there; nobody waits for the sums, since this worker cannot take part."""
+        for bucket in self._expected:
+            bucket.forget()
+        for parameter, gradient in before.items():
+            parameter.grad = gradient
+
+    # The sum
+
+    def _expect(self) -> None:
+        """Prepare for what the same backward() of the batch before computed."""
+        had = self._had.get(self._call)
+        self._expected, missing = had if had and self._overlaps else ([], [])
+        for bucket, num_missing in zip(self._expected, missing, strict=True):
+            bucket.num_missing = num_missing
+
+    def _computed(self, parameter: torch.Tensor) -> None:
+        """A gradient is complete; launch the buckets that are, in order."""
+        if self._thread is None:
+            return  # added by hand, outside of backward()
+        if parameter in self._added:
+            self._again = True  # the engine came twice: what was launched is not the whole
             return
-        given = [parameter for parameter in parameters if parameter.requires_grad]
-        chosen = [parameter for parameter in given if parameter not in self._reduced]
-        self._reduced.difference_update(given)
-        self._num_reductions += 1
-        for parameter in chosen:
-            if parameter not in self._watched:
-                raise TrainingError(
-                    f"an optimizer steps a parameter of shape {tuple(parameter.shape)} that is on no "
-                    "placed model",
-                    expected="parameters of models that went through run.place(model)",
-                    todo="call run.place on every model before its optimizer is made",
-                )
+        self._added.add(parameter)
+        bucket = self._bucket_of.get(parameter)
+        if bucket is None:
+            return
+        bucket.num_missing -= 1
+        for expected in self._expected:
+            if not expected.is_launched:
+                if expected.num_missing != 0 or not expected.fits():
+                    return
+                expected.launch(self._group, self._factor_now > 0)
+
+    def _sum_all(self) -> set[torch.Tensor]:
+        """Sum what is not under way yet; return the parameters that have a gradient on any worker."""
+        parameters = list(self._watched)
+        here = [p.grad is not None for p in parameters]
+        self._refuse_sparse(parameters)
+        wishes = self._rider.wishes() if self._rider else []
+        told = torch.tensor([float(self._again), *wishes, *here], dtype=torch.float64)
+        again, *heard = self._beside.sum_(told).tolist()
+        if self._rider:
+            self._rider.heard(heard[: len(wishes)])
+        present = {p for p, count in zip(parameters, heard[len(wishes) :], strict=True) if count}
+        needed = self._needed(present)
+        self._launch(needed)
+        if again:
+            self._again = self._overlaps = False
+            for bucket in needed:
+                bucket.wait()
+            self._launch(needed)
+        for bucket in needed:
+            bucket.finish(present)
+        self._had[self._call] = needed, [sum(p in present for p in b.parameters) for b in needed]
+        self._call += 1
+        return present
+
+    def _launch(self, chosen: Iterable[Bucket]) -> None:
+        for bucket in chosen:
+            if not bucket.is_launched:
+                bucket.launch(self._group, self._factor_now > 0)
+
+    def _needed(self, present: set[torch.Tensor]) -> list[Bucket]:
+        """Return the buckets of gradients, expected ones first; the same list on every worker."""
+        for parameter in present:
+            bucket = self._bucket_of.get(parameter)
+            if bucket is not None and not bucket.is_launched and not bucket.fits():
+                for member in bucket.parameters:
+                    del self._bucket_of[member]
+        # Gradients of the last layers are computed first.
+        homeless = [p for p in present if p not in self._bucket_of]
+        for bucket in buckets(sorted(homeless, key=self._watched.__getitem__, reverse=True)):
+            self._bucket_of.update(dict.fromkeys(bucket.parameters, bucket))
+        ordered = sorted(present, key=self._watched.__getitem__, reverse=True)
+        needed = dict.fromkeys(self._bucket_of[parameter] for parameter in ordered)
+        first = [bucket for bucket in self._expected if bucket in needed]
+        return [*first, *(bucket for bucket in needed if bucket not in first)]
+
+    def _refuse_sparse(self, parameters: Iterable[torch.Tensor]) -> None:
+        for parameter in parameters:
             if parameter.grad is not None and parameter.grad.is_sparse:
                 raise TrainingError(
                     f"a sparse gradient of shape {tuple(parameter.shape)}",
                     expected="dense gradients when there is more than one worker",
                     todo="make the embedding with sparse=False, or set scaling.num_workers = 1",
                 )
-        for number, bucket in enumerate(_buckets(chosen)):
-            self._reduce_bucket(bucket, self._rider if number == 0 else None)
-
-    def go_on(self) -> None:
-        """After a restart inside of a turn, what was summed before it is not known: it is not asked for."""
-        self._num_reductions += 1
-
-    def mark_used(self, parameter: torch.Tensor) -> None:
-        """Note that an optimizer has stepped with a parameter's gradient, which all workers share."""
-        if parameter.grad is not None:
-            self._used[parameter] = (id(parameter.grad), parameter.grad._version)
-
-    def was_used(self, parameter: torch.Tensor) -> bool:
-        """Whether nothing was added to a parameter's gradient since an optimizer stepped with it."""
-        gradient = parameter.grad
-        return gradient is not None and self._used.get(parameter) == (id(gradient), gradient._version)
-
-    def _reduce_bucket(self, bucket: list[torch.Tensor], rider: Rider | None) -> None:
-        first = bucket[0]
-        present = torch.tensor(
-            [parameter.grad is not None for parameter in bucket],
-            dtype=first.dtype,
-            device=first.device,
-        )
-        parts = [
-            torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
-            for parameter in bucket
-        ]
-        wishes = torch.tensor(rider.wishes() if rider else [], dtype=first.dtype, device=first.device)
-        flat = self._group.sum_(torch.cat([present, wishes, *parts]))
-        start = len(bucket) + wishes.numel()
-        if rider is not None:
-            rider.heard(flat[len(bucket) : start].tolist())
-        for parameter, anywhere in zip(bucket, flat[: len(bucket)].tolist(), strict=True):
-            stop = start + parameter.numel()
-            if anywhere:
-                reduced = flat[start:stop].view_as(parameter)
-                if parameter.grad is None:
-                    parameter.grad = reduced.clone()
-                else:
-                    parameter.grad.copy_(reduced)
-            start = stop
 
 
-def _buckets(parameters: list[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    """Group parameters of one dtype and device into buckets of bounded size, in order."""
-    kinds: dict[tuple[Any, Any], list[torch.Tensor]] = {}
-    for parameter in parameters:
-        kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
-    for same in kinds.values():
-        bucket: list[torch.Tensor] = []
-        size_bytes = 0
-        for parameter in same:
-            bucket.append(parameter)
-            size_bytes += parameter.numel() * parameter.element_size()
-            if size_bytes >= _BUCKET_BYTES:
-                yield bucket
-                bucket, size_bytes = [], 0
-        if bucket:
-            yield bucket
+def _add(before: _Gradients, present: set[torch.Tensor]) -> None:
+    """Add what backward() computed to what was there, in place, as torch does."""
+    for parameter, gradient in before.items():
+        if parameter in present and parameter.grad is not None:
+            gradient.add_(parameter.grad)
+        parameter.grad = gradient

@@ -24,7 +24,7 @@ import torch
 
 from bessemer.errors import CheckpointError
 
-FORMAT = 2
+FORMAT = 3
 _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 # Several checkpoints of one step are told apart by a number at the end.

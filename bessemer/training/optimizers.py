@@ -1,21 +1,15 @@
-"""The optimizer's step: where gradients are summed over workers and steps are counted.
+"""The optimizer's step: where steps are counted.
 
 torch's global optimizer hooks see every optimizer, also one that was never tracked, whose state a
-restart would silently lose; such a step is refused. torch's clipping functions and its loss
-scaler are wrapped for as long as a run of several workers lasts, because they must see the gradient of
-the global batch.
+restart would silently lose; such a step is refused.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.amp.grad_scaler import GradScaler
-from torch.nn import utils
-from torch.nn.utils import clip_grad
 from torch.optim import Optimizer
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -61,62 +55,16 @@ class StepHooks:
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),
         ]
-        self._patched: list[tuple[Any, str, Any]] = []
-        if group.size > 1:
-            # A program may have imported clip_grad_norm_ by name already, but it finds its own parts here.
-            self._patch(clip_grad, "_get_total_norm", self._norm_after_reduction)
-            for module in (clip_grad, utils):
-                self._patch(module, "clip_grad_value_", self._value_after_reduction)
-            self._patch(GradScaler, "_unscale_grads_", self._unscaled_after_reduction)
 
     def new_round(self) -> None:
         """Begin a batch or a turn: the next step of any optimizer is a new step of the run."""
         self._round.clear()
+        self._reducer.new_round()
 
     def close(self) -> None:
         """Take the hooks away."""
         for handle in self._handles:
             handle.remove()
-        for module, name, original in self._patched:
-            setattr(module, name, original)
-
-    def _patch(self, module: Any, name: str, wrap: Callable[[Any], Any]) -> None:
-        original = getattr(module, name)
-        self._patched.append((module, name, original))
-        setattr(module, name, wrap(original))
-
-    def _norm_after_reduction(self, norm: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap torch's norm of gradients, so that it sees those of the global batch."""
-
-        @functools.wraps(norm)
-        def reduced(tensors: Any, *args: Any, **kwargs: Any) -> Any:
-            gradients = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            self._reducer.reduce_owners(gradients)
-            return norm(gradients, *args, **kwargs)
-
-        return reduced
-
-    def _value_after_reduction(self, clip: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap torch's clipping by value in the same way."""
-
-        @functools.wraps(clip)
-        def reduced(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-            listed = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
-            self._reducer.reduce_owners([p.grad for p in listed if p.grad is not None])
-            return clip(listed, *args, **kwargs)
-
-        return reduced
-
-    def _unscaled_after_reduction(self, unscale: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a loss scaler's unscaling, so that every worker finds the same overflow and skips the
-        same step; one that skipped it alone would leave the others waiting."""
-
-        @functools.wraps(unscale)
-        def reduced(scaler: GradScaler, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            self._reducer.reduce_early([p for group in optimizer.param_groups for p in group["params"]])
-            return unscale(scaler, optimizer, *args, **kwargs)
-
-        return reduced
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         self._may_step()
@@ -128,16 +76,14 @@ class StepHooks:
             )
         if self._group.size == 1:
             return None
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._reducer.check_watched(p for group in optimizer.param_groups for p in group["params"])
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
-            self._reducer.reduce(parameters)
             return None
 
         def reduced() -> Any:
             with torch.enable_grad():
                 loss = closure()
-            self._reducer.reduce(parameters)
             # A line search decides by the loss, so it must be that of the global batch everywhere.
             return self._reducer.reduced_loss(loss)
 
@@ -152,7 +98,3 @@ class StepHooks:
         if not self._round:
             self.step += 1
         self._round.add(id(optimizer))
-        if self._group.size > 1:
-            for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    self._reducer.mark_used(parameter)

@@ -270,7 +270,6 @@ class Session:
         return self.given.settings.tracking.row_every_steps if loop.counts_steps else 1
 
     def _close_turn(self, loop: OuterLoop[Any], label: str) -> None:
-        self.reducer.check_used()
         self.metrics.flush(everyone=True)
         row = self.meter.row(label, loop.turns, loop.num_turns, self.hooks.step)
         self.last_metrics = {**self.last_metrics, **row.metrics}
@@ -420,6 +419,7 @@ class Session:
     def close(self) -> None:
         """Free what the run holds; the workers do not talk to each other here."""
         self.hooks.close()
+        self.reducer.close()
         for loader in list(self.loaders.values()):
             loader.close()
 

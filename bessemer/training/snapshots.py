@@ -1,8 +1,8 @@
 """What a checkpoint holds, and how a session takes it back.
 
 Most of it is the same on every worker and is the main worker's. What is not, every worker adds: its
-random generators, its part of sums that are not complete, buffers such as running means, gradients
-that were not summed yet. With another number of workers these parts are joined.
+random generators, its part of sums that are not complete, buffers such as running means. With
+another number of workers these parts are joined.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
         "generators": generator_states(),
         "values": {number: values.state_dict() for number, values in session.values.items()},
         "buffers": _buffers(session) if session.passes.any and session.group.size > 1 else {},
-        "gradients": _gradients(session, summed=False),
         "checksums": _checksums(session) if session.group.size > 1 else [],
     }
     workers = session.group.gather_objects(own)
@@ -52,7 +51,7 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
         "passes": passes,
         "created": dict(session.created.counts),
         "tracked": {name: value.state_dict() for name, value in session.all_tracked().items()},
-        "gradients": _gradients(session, summed=True),
+        "gradients": _gradients(session),
         "loaders": {
             number: {**loader.state_dict(), "stepped": number in session.passes.stepped}
             for number, loader in session.loaders.items()
@@ -81,8 +80,7 @@ def restore(session: Session, state: State, entered: LoaderPass[Any] | None) -> 
     workers, group = state["workers"], session.group
     same_workers = state["world_size"] == group.size
     own = workers[group.rank] if same_workers else workers[0]
-    _restore_gradients(session, state["gradients"], _pending(workers, group.rank, same_workers))
-    session.reducer.go_on()
+    _restore_gradients(session, state["gradients"])
     session.created.counts = dict(state["created"])
     for number, loader in session.loaders.items():
         if number in state["loaders"]:
@@ -152,52 +150,27 @@ def _check_data(saved: dict[int, str], now: dict[int, str]) -> None:
             )
 
 
-# Gradients by model and parameter
+# Gradients by model and parameter: research code may go on adding to them
 
 _Gradients = dict[int, dict[int, torch.Tensor]]
 
 
-def _gradients(session: Session, summed: bool) -> _Gradients:
-    """Return the gradients that an optimizer has used, equal on all workers, or those that it has not.
-
-    Research code may go on adding to either.
-    """
-    alone = session.group.size == 1
+def _gradients(session: Session) -> _Gradients:
     return {
         number: {
             index: parameter.grad.detach()
             for index, parameter in enumerate(model.parameters())
-            if parameter.grad is not None and summed == (alone or session.reducer.was_used(parameter))
+            if parameter.grad is not None
         }
         for number, model in enumerate(session.models)
     }
 
 
-def _pending(workers: list[dict[str, Any]], rank: int, same_workers: bool) -> _Gradients:
-    """Return this worker's gradients that were not summed; with other workers, the main one has the sum."""
-    if same_workers:
-        own: _Gradients = workers[rank]["gradients"]
-        return own
-    joined: _Gradients = {}
-    for worker in workers:
-        for number, gradients in worker["gradients"].items():
-            for index, gradient in gradients.items():
-                of_model = joined.setdefault(number, {})
-                present = of_model.get(index)
-                part = gradient if rank == 0 else torch.zeros_like(gradient)
-                of_model[index] = part.clone() if present is None else present + part
-    return joined
-
-
-def _restore_gradients(session: Session, summed: _Gradients, pending: _Gradients) -> None:
+def _restore_gradients(session: Session, gradients: _Gradients) -> None:
     for number, model in enumerate(session.models):
         for index, parameter in enumerate(model.parameters()):
-            used = summed.get(number, {}).get(index)
-            unused = pending.get(number, {}).get(index)
-            saved = unused if used is None else used
+            saved = gradients.get(number, {}).get(index)
             parameter.grad = None if saved is None else saved.to(parameter.device, copy=True)
-            if used is not None:
-                session.reducer.mark_used(parameter)
 
 
 # Parts of workers

@@ -6,7 +6,7 @@ identity, so the same code runs in a test, in one process, and on many nodes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,21 +20,34 @@ class Group:
     Attributes:
         rank: number of this worker, from 0; rank 0 is the main worker.
         size: number of workers.
+        handle: torch's process group, or None for the default one.
     """
 
     rank: int = 0
     size: int = 1
+    handle: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
+
+    def beside(self) -> Group:
+        """Return another group of the same workers, for tensors on the CPU, whose operations have an
+        order of their own. Every worker calls it."""
+        return replace(self, handle=dist.new_group(backend="gloo")) if self.size > 1 else self
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add a tensor over all workers, in place; every worker gets the same bits."""
         if self.size > 1:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, group=self.handle)
         return tensor
+
+    def begin_sum_(self, tensor: torch.Tensor) -> dist.Work:
+        """Begin to add a tensor over all workers, in place; the sum is there after `wait()`."""
+        work = dist.all_reduce(tensor, group=self.handle, async_op=True)
+        assert isinstance(work, dist.Work)
+        return work
 
     def broadcast_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Overwrite a tensor with the main worker's, in place."""
         if self.size > 1:
-            dist.broadcast(tensor, src=0)
+            dist.broadcast(tensor, src=0, group=self.handle)
         return tensor
 
     def broadcast_object(self, value: Any) -> Any:
@@ -42,7 +55,7 @@ class Group:
         if self.size == 1:
             return value
         holder = [value]
-        dist.broadcast_object_list(holder, src=0)
+        dist.broadcast_object_list(holder, src=0, group=self.handle)
         return holder[0]
 
     def gather_objects(self, value: Any) -> list[Any]:
@@ -50,5 +63,5 @@ class Group:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=self.handle)
         return values

@@ -1,0 +1,111 @@
+"""Buckets: many gradients in one flat tensor, so that one collective operation sums them all.
+
+A bucket's memory is kept from step to step, as in DistributedDataParallel; the sum is copied back to
+the gradients, so a gradient that the program keeps is never written over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import torch
+import torch.distributed as dist
+
+from bessemer.utils.collectives import Group
+
+# Large enough that latency does not count, small enough that the first leaves while others are computed.
+BUCKET_BYTES = 16 * 2**20
+
+
+class Bucket:
+    """Gradients of one dtype and device that are summed together.
+
+    Args:
+        parameters: whose gradients they are.
+
+    Attributes:
+        parameters: the same, in order.
+        num_missing: parameters whose gradient is still waited for in this backward pass (count).
+    """
+
+    def __init__(self, parameters: Sequence[torch.Tensor]) -> None:
+        self.parameters = tuple(parameters)
+        self.num_missing = -1
+        first = parameters[0]
+        sizes = [parameter.numel() for parameter in parameters]
+        self._flat = torch.empty(sum(sizes), dtype=first.dtype, device=first.device)
+        self._views = [
+            part.view(parameter.shape)
+            for part, parameter in zip(torch.split(self._flat, sizes), parameters, strict=True)
+        ]
+        self._work: dist.Work | None = None
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether its sum is on the way."""
+        return self._work is not None
+
+    def fits(self) -> bool:
+        """Whether its parameters are still of the dtype and on the device that it was made for."""
+        flat = self._flat
+        return all(p.dtype == flat.dtype and p.device == flat.device for p in self.parameters)
+
+    def launch(self, group: Group, counts: bool) -> None:
+        """Copy the gradients and begin to sum them; one that is missing counts as zero.
+
+        Args:
+            group: the workers.
+            counts: whether this worker's gradients count at all.
+        """
+        views, gradients = [], []
+        for parameter, view in zip(self.parameters, self._views, strict=True):
+            if parameter.grad is None or not counts:
+                view.zero_()
+            else:
+                views.append(view)
+                gradients.append(parameter.grad)
+        if views:
+            torch._foreach_copy_(views, gradients)
+        self._work = group.begin_sum_(self._flat)
+
+    def wait(self) -> None:
+        """Wait for the sum."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+
+    def forget(self) -> None:
+        """Wait for nothing any more."""
+        self._work = None
+
+    def finish(self, present: Collection[torch.Tensor]) -> None:
+        """Wait for the sum, and make it the gradient of each parameter that has one on any worker."""
+        self.wait()
+        views, gradients = [], []
+        for parameter, view in zip(self.parameters, self._views, strict=True):
+            if parameter in present:
+                if parameter.grad is None:
+                    parameter.grad = view.clone()
+                else:
+                    views.append(view)
+                    gradients.append(parameter.grad)
+        if views:
+            torch._foreach_copy_(gradients, views)
+
+
+def buckets(parameters: Iterable[torch.Tensor]) -> Iterator[Bucket]:
+    """Group parameters of one dtype and device into buckets of bounded size, in order."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[torch.Tensor]] = {}
+    for parameter in parameters:
+        kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
+    for same in kinds.values():
+        chosen: list[torch.Tensor] = []
+        size_bytes = 0
+        for parameter in same:
+            chosen.append(parameter)
+            size_bytes += parameter.numel() * parameter.element_size()
+            if size_bytes >= BUCKET_BYTES:
+                yield Bucket(chosen)
+                chosen, size_bytes = [], 0
+        if chosen:
+            yield Bucket(chosen)
