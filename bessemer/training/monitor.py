@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bessemer.errors import BessemerError
 from bessemer.utils.events import Event
@@ -94,8 +95,9 @@ class Monitor:
 
     @classmethod
     def start(cls) -> Monitor:
-        """Start the actor on the driver's node, reserving nothing."""
-        return cls(ray.remote(Mailbox).options(num_cpus=0).remote())
+        """Start the actor on the driver's node, reserving nothing: another node may die without it."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return cls(ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote())
 
     def begin_attempt(self) -> Attempt:
         """Count an attempt and wait for what is known about it."""
