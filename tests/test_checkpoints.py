@@ -121,7 +121,7 @@ def test_a_checkpoint_that_was_cut_off_does_not_count(stores: Stores) -> None:
 def test_the_manifest_is_written_last(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     store = stores()
     save_all(store, {1: None})
-    for operation in ("pipe_file", "mv", "makedirs"):
+    for operation in ("open", "pipe_file", "mv", "makedirs"):
         attempt = Failing(getattr(store._fs, operation))
         monkeypatch.setattr(store._fs, operation, attempt)
         store.save(state_of(2), 2)

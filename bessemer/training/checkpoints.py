@@ -12,12 +12,13 @@ import hashlib
 import io
 import json
 import operator
+import pickle
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, cast
 
 import fsspec
 import torch
@@ -170,27 +171,30 @@ class CheckpointStore:
 
     def _write(self, state: State, step: int, metric: float | None, before: Callable[[], None]) -> None:
         folder = self._free_folder(step)
-        data = _saved(state, folder)
-        if not self._checked:
-            # What cannot be read back must be found at the first checkpoint, not at a restart.
-            _loaded(data, folder)
-            self._checked = True
         try:
-            digest = hashlib.sha256(data).hexdigest()
+            self._fs.makedirs(folder, exist_ok=True)
+            with self._fs.open(f"{folder}/{_STATE}", "wb") as file:
+                written = _Hashing(file)
+                _save(state, written, folder)
+            saved = Saved(folder, step, written.sha256, metric, self._identity)
+            if not self._checked:
+                # What cannot be read back must be found at the first checkpoint, not at a restart.
+                self.load(saved)
+                self._checked = True
             manifest = {
                 "format": FORMAT,
                 "step": step,
                 "metric": metric,
-                "bytes": len(data),
-                "sha256": digest,
+                "bytes": written.num_bytes,
+                "sha256": written.sha256,
                 "identity": self._identity,
             }
-            self._fs.makedirs(folder, exist_ok=True)
-            self._fs.pipe_file(f"{folder}/{_STATE}", data)
             before()
             self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
             self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
             self._prune()
+        except CheckpointError:
+            raise
         except Exception as error:
             raise CheckpointError(
                 f"a checkpoint at step {step} cannot be written to {self._root}: {error}",
@@ -276,13 +280,41 @@ def _revived(value: Any) -> Any:
     return value
 
 
-def _saved(state: State, path: str) -> bytes:
-    buffer = io.BytesIO()
+class _Hashing(io.RawIOBase):
+    """A file that hashes what is written to it, so that a state is never in memory as a whole.
+
+    Attributes:
+        num_bytes: what was written.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.num_bytes = 0
+
+    def writable(self) -> bool:
+        """It can be written to, and nothing else."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write bytes."""
+        size = memoryview(data).nbytes
+        self._hash.update(data)
+        self._file.write(data)
+        self.num_bytes += size
+        return size
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that was written."""
+        return self._hash.hexdigest()
+
+
+def _save(state: State, file: _Hashing, path: str) -> None:
     try:
-        torch.save(state, buffer)
-    except Exception as error:
+        torch.save(state, cast(IO[bytes], file))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise _unsafe(path, error) from error
-    return buffer.getvalue()
 
 
 def _loaded(data: bytes, path: str) -> State:

@@ -30,7 +30,13 @@ class Group:
     def beside(self) -> Group:
         """Return another group of the same workers, for tensors on the CPU, whose operations have an
         order of their own. Every worker calls it."""
-        return replace(self, handle=dist.new_group(backend="gloo")) if self.size > 1 else self
+        if self.size == 1:
+            return self
+        whole = dist.group.WORLD
+        assert whole is not None
+        # torch would let operations of a new group wait for half an hour.
+        timeout = whole._get_backend(torch.device("cpu")).options._timeout
+        return replace(self, handle=dist.new_group(backend="gloo", timeout=timeout))
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Add a tensor over all workers, in place; every worker gets the same bits."""
