@@ -110,7 +110,7 @@ def evaluate(
     from bessemer.training.evaluation import evaluate as judge
     from bessemer.training.evaluation import find_run, settings_file_of
 
-    console = _console()
+    console = _console(json_output)
     chosen = _ready(project, console)
     run_dir = find_run(_load(chosen, context.args, None).settings, chosen.name, run)
     loaded = _load(chosen, context.args, settings_file_of(run_dir))
@@ -142,7 +142,7 @@ def config(
 
     from bessemer.config.loading import fields_of, value_at
 
-    chosen = _ready(project, _console())
+    chosen = _ready(project, _console(json_output))
     loaded = _load(chosen, context.args, config)
     rows = [
         (name, value_at(loaded.settings, name), loaded.origins[name], field.description or "")
@@ -220,7 +220,7 @@ def doctor(
     from bessemer.config.settings import Settings
     from bessemer.doctor import examine
 
-    console = _console()
+    console = _console(json_output)
     if project:
         settings = _load(_ready(project, console), context.args, None).settings
     else:
@@ -271,7 +271,7 @@ def drill(
     from bessemer.drill.soak import soak as perform_soak
     from bessemer.drill.table import announced, show_verdicts
 
-    console = _console()
+    console = _console(json_output)
     disturbances = chosen_disturbances(only or [])
     chosen = _ready(project, console)
     arguments = [*context.args, *(["--scaling.num-workers", str(num_workers)] if num_workers else [])]
@@ -413,10 +413,11 @@ def _provenance(project: Project) -> dict[str, str]:
     return provenance(project.root, project.source_sha256)
 
 
-def _console() -> Console:
+def _console(json_output: bool = False) -> Console:
+    """Return where to write for people; standard output is for JSON alone where that is asked for."""
     from rich.console import Console
 
-    return Console()
+    return Console(stderr=json_output)
 
 
 def entry(arguments: list[str] | None = None) -> int:

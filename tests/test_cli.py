@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -312,6 +313,17 @@ def test_config_shows_each_value_and_where_it_came_from(
     assert (shown["data.seed"]["value"], shown["data.seed"]["from"]) == (5, "file")
     assert (shown["scaling.num_workers"]["value"], shown["scaling.num_workers"]["from"]) == (2, "environment")
     assert shown["scaling.device"]["from"] == "default"
+
+
+def test_nothing_but_json_is_on_standard_output_also_when_the_project_is_converted_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(bessemer.__file__).parent.parent / "src" / "digits", tmp_path / "src" / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert entry(["config", "-p", "digits", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["lr"]["value"] == 1.0
+    assert "converted" in printed.err
 
 
 def test_a_file_that_is_named_replaces_the_projects_own(
