@@ -5,14 +5,16 @@ depends on (key, p) alone, cut into global batches; a worker gets a contiguous s
 position is computed where it is needed, in O(1) and without storing a permutation, so training
 resumes anywhere at once and at any number of workers with the same global batches.
 
-The permutation is a balanced Feistel network with cycle walking (Black and Rogaway, "Ciphers with
-arbitrary finite domains", CT-RSA 2002): a bijection on [0, 4^k) whose values outside [0, n) are
-encrypted again until they fall inside. Round functions and key mixing are SplitMix64 (Steele, Lea
-and Flood, OOPSLA 2014).
+The permutation is a generalised Feistel network with cycle walking (Black and Rogaway, "Ciphers with
+arbitrary finite domains", CT-RSA 2002): a bijection on [0, a * b), with a and b next to the square root
+of n, whose few values outside [0, n) are encrypted again until they fall inside. Round functions and
+key mixing are SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,6 +30,8 @@ _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
 # Luby and Rackoff need 4 rounds of ideal functions; small domains mix worse, so twice that.
 _NUM_ROUNDS = 8
+# NumPy costs as much for one position as for some hundreds, so neighbours are permuted together.
+_CHUNK_POSITIONS = 4096
 
 
 def mix(*parts: int) -> int:
@@ -56,25 +60,28 @@ def permute(positions: Ids, size: int, key: int) -> Ids:
     Returns:
         int64 [n]; all positions together give every id exactly once.
     """
-    half_bits = max(1, ((size - 1).bit_length() + 1) // 2)
+    rows = math.isqrt(size - 1) + 1
+    columns = -(-size // rows)
     round_keys = [np.uint64(mix(key, number)) for number in range(_NUM_ROUNDS)]
-    values = _encrypt(positions.astype(np.uint64), half_bits, round_keys)
-    outside = values >= size
-    while outside.any():
-        values[outside] = _encrypt(values[outside], half_bits, round_keys)
-        outside = values >= size
+    values = _encrypt(positions.astype(np.uint64), rows, columns, round_keys)
+    outside = np.flatnonzero(values >= size)
+    while outside.size:
+        values[outside] = _encrypt(values[outside], rows, columns, round_keys)
+        outside = outside[values[outside] >= size]
     return values.astype(np.int64)
 
 
 def _encrypt(
-    values: NDArray[np.uint64], half_bits: int, round_keys: Sequence[np.uint64]
+    values: NDArray[np.uint64], rows: int, columns: int, round_keys: Sequence[np.uint64]
 ) -> NDArray[np.uint64]:
-    half = np.uint64(half_bits)
-    mask = np.uint64((1 << half_bits) - 1)
-    left, right = values >> half, values & mask
-    for round_key in round_keys:
-        left, right = right, left ^ (_scramble(right ^ round_key) & mask)
-    return (left << half) | right
+    num_rows, num_columns = np.uint64(rows), np.uint64(columns)
+    row, column = np.divmod(values, num_columns)
+    for number, round_key in enumerate(round_keys):
+        if number % 2:
+            column = (column + _scramble(row ^ round_key) % num_columns) % num_columns
+        else:
+            row = (row + _scramble(column ^ round_key) % num_rows) % num_rows
+    return row * num_columns + column
 
 
 def _scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -138,10 +145,19 @@ class CanonicalPlan:
         """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""
         start = step * self.batch_size
         stop = min(start + self.batch_size, self.num_samples)
-        positions: Ids = np.arange(start, stop, dtype=np.int64)
         if not self.shuffle:
-            return positions
-        return permute(positions, self.num_samples, mix(self.key, number))
+            return np.arange(start, stop, dtype=np.int64)
+        # Whole batches to a chunk, so that each is a slice of one.
+        chunk_size = max(1, _CHUNK_POSITIONS // self.batch_size) * self.batch_size
+        begin = start // chunk_size * chunk_size
+        return _permuted(self, number, begin, chunk_size)[start - begin : stop - begin].copy()
+
+
+@functools.lru_cache(maxsize=8)
+def _permuted(plan: CanonicalPlan, number: int, start: int, count: int) -> Ids:
+    """Return the sample ids at `count` positions from `start` on, as far as there are so many."""
+    positions: Ids = np.arange(start, min(start + count, plan.num_samples), dtype=np.int64)
+    return permute(positions, plan.num_samples, mix(plan.key, number))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import torch
 
 from bessemer.errors import CheckpointError
 
-FORMAT = 3
+FORMAT = 4
 _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 # Several checkpoints of one step are told apart by a number at the end.
