@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.autograd import backward
@@ -17,7 +19,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import Dataset, TensorDataset, WeightedRandomSampler
 
 from bessemer.config.settings import Settings
-from bessemer.data.datasets import Fetched, Recipe, fetch
+from bessemer.data.datasets import Fetched, Fetcher, Recipe
+from bessemer.data.order import Plan
 from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.run import Run
 from runs import FakeWriter, Program, Ran, run_program
@@ -45,14 +48,34 @@ class MarkingStore(CheckpointStore):
 class Source:
     """A stream in this process."""
 
-    def __init__(self, recipe: Recipe, start: int, stop: int | None) -> None:
-        self.recipe = recipe
+    has_delivered = True
+    num_taken = 0
+
+    def __init__(self, recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int) -> None:
+        self.fetcher, self.plan, self.position = Fetcher(recipe), plan, start
+
+    def is_ready(self, position: int) -> bool:
+        self.position = position
+        return True
 
     def get(self, position: int) -> Fetched:
-        return fetch(self.recipe, *divmod(position, self.recipe.plan.steps_per_pass), 0, 1)
+        self.position = position + 1
+        Source.num_taken += 1
+        return self.fetcher.fetch(self.plan, position, 0, 1)
 
     def close(self) -> None:
         pass
+
+
+@contextlib.contextmanager
+def streaming_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have loaders take batches from streams as soon as they may; fails if none did."""
+    for name in ("_FIRST_LEAD_S", "_LATER_LEAD_S"):
+        monkeypatch.setattr(f"bessemer.data.feed.{name}", 0.0)
+    monkeypatch.setattr("bessemer.data.feed._SLOW_BLOCKS", 10**9)
+    before = Source.num_taken
+    yield
+    assert Source.num_taken > before
 
 
 class Noisy(Dataset[tuple[torch.Tensor, torch.Tensor]]):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from bessemer.config.settings import Settings
-from bessemer.data.datasets import seed_generators
-from bessemer.data.loaders import OpenSource
+from bessemer.data.feed import OpenSource
+from bessemer.data.generators import seed_generators
 from bessemer.tracking import MetricWriter
 from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.monitor import Monitor

@@ -196,6 +196,7 @@ SETTINGS = [
     "data.order",
     "data.seed",
     "data.block_steps",
+    "data.block_bytes",
     "data.tasks_per_worker",
     "data.prefetch_blocks",
     "checkpoint.storage_path",

@@ -15,13 +15,13 @@ from torch.utils.data import Dataset, default_collate
 
 from bessemer.data.datasets import (
     NUM_FINGERPRINT_SAMPLES,
+    Fetched,
+    Fetcher,
     Recipe,
-    fetch,
     fingerprint,
-    preserved_generators,
     sample,
-    seed_generators,
 )
+from bessemer.data.generators import preserved_generators, seed_generators
 from bessemer.data.order import CanonicalPlan, ListedPlan, Plan
 from bessemer.errors import DataError
 
@@ -49,8 +49,20 @@ def noisy(index: int) -> list[float]:
     return [random.random(), float(np.random.rand()), float(torch.rand(())), float(index)]
 
 
-def recipe(dataset: Dataset[Any], plan: Plan, key: int = 5, collate: Callable[..., Any] = list) -> Recipe:
-    return Recipe(dataset, plan, key, collate)
+class Made:
+    """A recipe with its plan."""
+
+    def __init__(self, recipe: Recipe, plan: Plan) -> None:
+        self.fetcher = Fetcher(recipe)
+        self.plan = plan
+
+
+def recipe(dataset: Dataset[Any], plan: Plan, key: int = 5, collate: Callable[..., Any] = list) -> Made:
+    return Made(Recipe(dataset, key, collate), plan)
+
+
+def fetch(made: Made, number: int, step: int, rank: int, world_size: int) -> Fetched:
+    return made.fetcher.fetch(made.plan, number * made.plan.steps_per_pass + step, rank, world_size)
 
 
 def plan_of(num_samples: int, batch_size: int, shuffle: bool = True) -> CanonicalPlan:

@@ -26,7 +26,12 @@ def refused(nodes: list[Node], **scaling: Any) -> PlacementError:
 def test_workers_that_fit_are_placed() -> None:
     placement = decided([Node(4, 0)], num_workers=3)
     assert placement == Placement(
-        num_workers=3, use_gpu=False, cpus_per_worker=1.0, gpus_per_worker=0.0, cpus_per_task=0.0
+        num_workers=3,
+        use_gpu=False,
+        cpus_per_worker=1.0,
+        gpus_per_worker=0.0,
+        tasks_per_worker=1,
+        cpus_per_task=0.0,
     )
     assert placement.resources_per_worker == {"CPU": 1.0}
 
@@ -101,6 +106,15 @@ def test_data_tasks_reserve_a_cpu_only_where_the_workers_leave_enough(
 ) -> None:
     placement = decided([Node(cpus, 0)], tasks_per_worker, num_workers=num_workers)
     assert placement.cpus_per_task == cpus_per_task
+
+
+@pytest.mark.parametrize(
+    ("cpus", "num_workers", "tasks"), [(1, 1, 2), (2, 2, 2), (4, 1, 3), (9, 2, 3), (64, 1, 4)]
+)
+def test_data_tasks_are_as_many_as_cpus_are_left_within_bounds(
+    cpus: float, num_workers: int, tasks: int
+) -> None:
+    assert decided([Node(cpus, 0)], 0, num_workers=num_workers).tasks_per_worker == tasks
 
 
 NODES = st.lists(st.builds(Node, st.integers(0, 16), st.integers(0, 4)), max_size=4)

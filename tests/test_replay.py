@@ -22,6 +22,7 @@ from restarts import (
     everything,
     net,
     resumed_from_each_is_the_same,
+    streaming_at_once,
     train_step,
     train_to_the_end,
     weights_of,
@@ -340,9 +341,10 @@ def test_a_loop_of_any_shape_goes_on_from_any_step_to_the_last_bit(
         assert any(whole.store.load(saved)["passes"] for saved in whole.store.complete())
 
 
-def test_a_stream_goes_on_inside_of_an_epoch_too(tmp_path: Path) -> None:
+def test_a_stream_goes_on_inside_of_an_epoch_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_with(data={"block_steps": 2}, checkpoint={"every_steps": 1})
-    resumed_from_each_is_the_same(everything, tmp_path, settings, open_source=Source)
+    with streaming_at_once(monkeypatch):
+        resumed_from_each_is_the_same(everything, tmp_path, settings, open_source=Source)
 
 
 def test_the_clock_takes_checkpoints_inside_of_an_epoch(tmp_path: Path) -> None:

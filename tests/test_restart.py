@@ -21,6 +21,7 @@ from restarts import (
     net,
     resumed_from_each_is_the_same,
     same,
+    streaming_at_once,
     train_step,
     train_to_the_end,
     weights_of,
@@ -55,9 +56,10 @@ def test_the_research_order_goes_on_to_the_last_bit_too(tmp_path: Path) -> None:
     resumed_from_each_is_the_same(everything, tmp_path, settings_with(data={"order": "research"}))
 
 
-def test_a_stream_goes_on_to_the_last_bit_too(tmp_path: Path) -> None:
+def test_a_stream_goes_on_to_the_last_bit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_with(data={"block_steps": 2})
-    resumed_from_each_is_the_same(everything, tmp_path, settings, open_source=Source)
+    with streaming_at_once(monkeypatch):
+        resumed_from_each_is_the_same(everything, tmp_path, settings, open_source=Source)
 
 
 def test_checkpoints_of_every_second_epoch_and_of_the_last_are_enough(tmp_path: Path) -> None:

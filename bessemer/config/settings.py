@@ -64,9 +64,17 @@ class Data(Section):
         "research: torch's own DataLoader in the training process, one worker only.",
     )
     seed: int = Field(0, ge=0, description="Seeds every random generator before the project's own code runs.")
-    block_steps: int = Field(32, ge=1, description="Steps that one Ray Data task prepares at a time (count).")
+    block_steps: int = Field(
+        32, ge=1, description="Most steps that one Ray Data task prepares at a time (count)."
+    )
+    block_bytes: int = Field(
+        32 * 2**20, ge=1, description="Most memory of what one Ray Data task prepares at a time (bytes)."
+    )
     tasks_per_worker: int = Field(
-        1, ge=1, description="Ray Data tasks that fetch for one worker at a time (count)."
+        0,
+        ge=0,
+        description="Ray Data tasks that fetch for one worker at a time (count); 0: the CPUs that training "
+        "leaves, 2 to 4.",
     )
     prefetch_blocks: int = Field(
         2, ge=1, description="Blocks of batches held ready in a worker's memory (count)."

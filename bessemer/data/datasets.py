@@ -8,16 +8,14 @@ content wherever it is fetched, and however many workers share the work.
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
+from bessemer.data.generators import Generators, preserved_generators, seed_generators
 from bessemer.data.order import Ids, Plan, mix, share_of
 from bessemer.data.wire import encode
 from bessemer.errors import DataError
@@ -25,20 +23,18 @@ from bessemer.errors import DataError
 NUM_FINGERPRINT_SAMPLES = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
-    """All that is needed to make any batch of a loader, anywhere.
+    """With a plan, all that is needed to make any batch of a loader, anywhere.
 
     Attributes:
         dataset: the researcher's map-style data set.
-        plan: which samples form which batch.
         key: 64 bits that seed the random transforms.
         collate_fn: makes a batch from a list of samples.
-        worker_init_fn: called once with 0 in each process that fetches, or None.
+        worker_init_fn: called once with 0 in each process that only fetches, or None.
     """
 
     dataset: Dataset[Any]
-    plan: Plan
     key: int
     collate_fn: Callable[[list[Any]], Any]
     worker_init_fn: Callable[[int], None] | None = None
@@ -60,28 +56,96 @@ class Fetched:
     num_global: int
 
 
-def fetch(recipe: Recipe, number: int, step: int, rank: int, world_size: int) -> Fetched:
-    """Make one worker's part of global batch `step` of pass `number`.
+class Fetcher:
+    """Makes batches of one recipe in this process; the process's generators are left as they were.
 
-    The process's random generators are left as they were.
+    Seeding the generators before each sample costs more than a cheap sample does. So it is done only
+    for data that draw: as long as no sample has moved a generator, none is seeded.
 
-    Raises:
-        DataError: the data set or the collate function failed; names the sample.
+    Args:
+        recipe: what is made.
     """
-    ids = recipe.plan.batch(number, step)
-    start, stop = share_of(len(ids), rank, world_size)
-    # A worker without a sample computes on the first one, so that every worker takes every step.
-    mine = ids[start:stop] if stop > start else ids[:1]
-    with preserved_generators():
-        samples = [sample(recipe.dataset, int(index), mix(recipe.key, number, int(index))) for index in mine]
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._draws: bool | None = None
+
+    def fetch(self, plan: Plan, position: int, rank: int, world_size: int) -> Fetched:
+        """Make one worker's part of the global batch at a position.
+
+        Args:
+            plan: which samples form which batch.
+            position: step s of pass p is at p * plan.steps_per_pass + s.
+            rank: the worker.
+            world_size: number of workers.
+
+        Raises:
+            DataError: the data set or the collate function failed; names the sample.
+        """
+        recipe = self.recipe
+        number, step = divmod(position, plan.steps_per_pass)
+        ids = plan.batch(number, step)
+        start, stop = share_of(len(ids), rank, world_size)
+        # A worker without a sample computes on the first one, so that every worker takes every step.
+        mine: list[int] = (ids[start:stop] if stop > start else ids[:1]).tolist()
+        before, touched = Generators(), True
         try:
+            samples = self._samples(mine, number, before)
+            if recipe.collate_fn is default_collate:
+                touched = bool(self._draws)
+            else:  # one of the research code's own may draw, for example to mask tokens
+                seed_generators(mix(recipe.key, number, mine[0], 1))
             batch = recipe.collate_fn(samples)
+        except DataError:
+            raise
         except Exception as error:
             raise DataError(
-                f"the collate function failed on samples {mine.tolist()}: {_named(error)}",
+                f"the collate function failed on samples {mine}: {_named(error)}",
                 expected="samples of one shape, or a collate_fn that can join them",
             ) from error
-    return Fetched(batch, stop - start, len(ids))
+        finally:
+            if touched:
+                before.restore()
+        return Fetched(batch, stop - start, len(ids))
+
+    def _samples(self, ids: list[int], number: int, before: Generators) -> list[Any]:
+        dataset, key = self.recipe.dataset, self.recipe.key
+        if self._draws is None:
+            self._draws = draws(dataset, ids[0])
+            before.restore()
+        if not self._draws:
+            samples = [_get(dataset, index) for index in ids]
+            if Generators() == before:
+                return samples
+            self._draws = True
+        return [sample(dataset, index, mix(key, number, index)) for index in ids]
+
+
+def draws(dataset: Dataset[Any], index: int) -> bool:
+    """Whether a sample depends on the random generators, as far as two looks at it tell.
+
+    Also found are samples that put the generators back, or ask for torch's seed.
+
+    Raises:
+        DataError: the data set failed on that index.
+    """
+    seen = []
+    for seed in (0, 1):
+        value = sample(dataset, index, seed)
+        after = Generators()
+        seed_generators(seed)
+        if after != Generators():
+            return True
+        seen.append(_bytes_of(value))
+    return seen[0] is None or seen[0] != seen[1]
+
+
+def _bytes_of(value: Any) -> list[bytes] | None:
+    try:
+        head, buffers = encode(value)
+    except Exception:  # what cannot be pickled cannot be compared
+        return None
+    return [head, *buffers]
 
 
 def sample(dataset: Dataset[Any], index: int, seed: int) -> Any:
@@ -91,6 +155,10 @@ def sample(dataset: Dataset[Any], index: int, seed: int) -> Any:
         DataError: the data set failed on that index.
     """
     seed_generators(seed)
+    return _get(dataset, index)
+
+
+def _get(dataset: Dataset[Any], index: int) -> Any:
     try:
         return dataset[index]
     except Exception as error:
@@ -100,25 +168,6 @@ def sample(dataset: Dataset[Any], index: int, seed: int) -> Any:
 
 def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def seed_generators(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators of this process from 64 bits."""
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    torch.default_generator.manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
-
-
-@contextmanager
-def preserved_generators() -> Iterator[None]:
-    """Put Python's, NumPy's and torch's CPU generators back to where they were before."""
-    python, numpy, tensor = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(tensor)
 
 
 def fingerprint(dataset: Dataset[Any]) -> str:

@@ -1,10 +1,10 @@
 """One worker's Ray Data pipeline: the plan goes in, this worker's batches come out, in order.
 
 The source of the pipeline is a list of blocks, each a range of positions; position p of a loader is
-step p % steps_per_pass of pass p // steps_per_pass, so one execution runs through many passes and
-starts again only when its blocks are used up. A block is fetched by one Ray Data task from the
-researcher's data set, which lies once in the object store. Every row that arrives carries its
-position, rank and world size; one that is out of place stops the run.
+step p % steps_per_pass of pass p // steps_per_pass, so one execution runs through many passes. The
+next execution is started before the last blocks of the one before are asked for. A block is fetched by
+one Ray Data task from the researcher's data set, which lies once in the object store. Every row that
+arrives carries its position, rank and world size; one that is out of place stops the run.
 
 Each worker has a pipeline of its own. A common one, split to the workers, would need an actor more
 and would deal rows by their arrival; here a row cannot reach the wrong worker.
@@ -14,26 +14,27 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle
 import pyarrow as pa
 import ray
 import ray.data
 
-from bessemer.data.datasets import Fetched, Recipe, fetch
+from bessemer.data.datasets import Fetched, Fetcher
+from bessemer.data.order import Plan
+from bessemer.data.shipping import Packed, unpack
 from bessemer.data.wire import decode, encode
 from bessemer.errors import BessemerError, DataError
 
 # One execution covers so many blocks; starting the next costs a moment, listing more costs memory.
 _BLOCKS_PER_EXECUTION = 256
+# The next execution is started when so many blocks are left of the one before.
+_BLOCKS_AHEAD = 48
 _POLL_S = 0.5
-# Skipping more than this many blocks costs more than starting a new execution where it is needed.
-_MAX_SKIPPED_BLOCKS = 8
+_JOIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,209 +42,239 @@ class StreamOptions:
     """How a worker's pipeline runs.
 
     Attributes:
-        block_steps: steps that one task prepares (count).
         num_tasks: tasks at a time (count).
-        prefetch_blocks: blocks held decoded in the worker (count).
+        prefetch_blocks: blocks held in the worker (count).
+        block_bytes: what a block takes at most, about.
         cpus_per_task: logical CPUs that Ray reserves for a task; 0 where workers have them all.
         reserved_cpus: logical CPUs that belong to training and not to data (count).
         reserved_gpus: GPUs likewise (count).
     """
 
-    block_steps: int
     num_tasks: int
     prefetch_blocks: int
+    block_bytes: int
     cpus_per_task: float
     reserved_cpus: float
     reserved_gpus: float
 
 
 @dataclass(frozen=True)
-class _Shipped:
-    """A recipe as it lies in the object store: unpickled only where its code can be imported."""
+class Job:
+    """What the tasks of a stream do.
 
-    search_path: tuple[str, ...]
-    payload: bytes
-
-
-def ship(recipe: Recipe) -> ray.ObjectRef[_Shipped]:
-    """Put a recipe into the object store, for every task of every worker to read.
-
-    Raises:
-        DataError: the data set or its collate function cannot be pickled.
+    Attributes:
+        recipe: the data set, in the object store.
+        plan: which samples form which batch, in the object store.
+        rank: the worker.
+        world_size: number of workers.
     """
-    try:
-        payload = cloudpickle.dumps(recipe)
-    except Exception as error:
-        raise DataError(
-            f"{type(recipe.dataset).__qualname__} cannot be sent to Ray Data: {error}",
-            expected="a data set that can be pickled (no open files, locks or connections)",
-            todo='open such things lazily in __getitem__, or set data.source = "inline"',
-        ) from error
-    search_path = tuple(folder for folder in sys.path if folder)
-    return ray.put(_Shipped(search_path, payload))
+
+    recipe: ray.ObjectRef[Packed]
+    plan: ray.ObjectRef[Plan]
+    rank: int
+    world_size: int
 
 
 class Stream:
-    """Batches of one loader for one worker, from a given position on.
+    """Batches of one plan for one worker, from a given position on; a `BatchSource`.
 
     Args:
-        shipped: the recipe in the object store.
-        steps_per_pass: global batches in one pass (count).
-        rank: this worker.
-        world_size: number of workers.
+        job: what its tasks do.
         options: how the pipeline runs.
         start: first position that it makes.
         stop: position to end before, or None to go on for ever.
+        block_steps: steps that one task prepares (count).
     """
 
     def __init__(
-        self,
-        shipped: ray.ObjectRef[_Shipped],
-        steps_per_pass: int,
-        rank: int,
-        world_size: int,
-        options: StreamOptions,
-        start: int,
-        stop: int | None = None,
+        self, job: Job, options: StreamOptions, start: int, stop: int | None, block_steps: int
     ) -> None:
-        self._shipped = shipped
-        self._steps_per_pass = steps_per_pass
-        self._rank = rank
-        self._world_size = world_size
+        self._job = job
         self._options = options
         self._stop = stop
+        self._block_steps = block_steps
         self._position = start
-        self._open(start)
+        self._table: pa.Table | None = None
+        self._row = 0
+        self._has_delivered = False
+        self._planned = start
+        self._executions = [self._next_execution()]
 
     @property
     def position(self) -> int:
         """The position that the next row has."""
         return self._position
 
-    def get(self, position: int) -> Fetched:
-        """Wait for the batch at a position; earlier ones are thrown away.
+    @property
+    def has_delivered(self) -> bool:
+        """Whether anything has arrived."""
+        return self._has_delivered
+
+    def is_ready(self, position: int) -> bool:
+        """Forget what is before a position, and say whether its batch is here; does not wait.
 
         Raises:
             DataError: a sample failed, or a row came out of place.
         """
-        ahead = position - self._position
-        if ahead < 0 or ahead > _MAX_SKIPPED_BLOCKS * self._options.block_steps:
-            self.close()
-            self._open(position)
-        while True:
-            found, row = self._next_row()
-            if found != self._position:
-                raise DataError(
-                    f"Ray Data delivered position {found} to worker {self._rank}",
-                    expected=f"position {self._position}",
-                    todo="report this: training went no further, so nothing is wrong with the model",
-                )
-            self._position += 1
-            if found == position:
-                fetched: Fetched = row()
-                return fetched
+        return self._advance(position, wait=False)
+
+    def get(self, position: int) -> Fetched:
+        """Wait for the batch at a position; earlier ones are forgotten.
+
+        Raises:
+            DataError: a sample failed, or a row came out of place.
+        """
+        self._advance(position, wait=True)
+        assert self._table is not None
+        fetched = _read(self._table, self._row)
+        self._row += 1
+        self._position += 1
+        return fetched
 
     def close(self) -> None:
         """Stop the pipeline and forget what it has ready."""
+        for execution in self._executions:
+            execution.close()
+        self._table = None
+
+    def _advance(self, position: int, wait: bool) -> bool:
+        """Come to a position; return whether its row is here."""
+        while True:
+            if self._table is not None:
+                left = self._table.num_rows - self._row
+                passed = min(left, position - self._position)
+                self._row += passed
+                self._position += passed
+                if passed < left:
+                    return True
+            table = self._next_table(wait)
+            if table is None:
+                return False
+            check_rows(table, self._position, self._job.rank, self._job.world_size)
+            self._table, self._row, self._has_delivered = table, 0, True
+
+    def _next_table(self, wait: bool) -> pa.Table | None:
+        """Return the next table of any execution; None if it is not here and is not waited for."""
+        ahead = _BLOCKS_AHEAD * self._block_steps
+        if len(self._executions) == 1 and self._planned - self._position <= ahead and not self._is_planned:
+            self._executions.append(self._next_execution())
+        while True:
+            found = self._executions[0].take(wait)
+            if found is not _END:
+                return found
+            self._executions.pop(0)
+
+    @property
+    def _is_planned(self) -> bool:
+        return self._stop is not None and self._planned >= self._stop
+
+    def _next_execution(self) -> _Execution:
+        blocks = []
+        for _ in range(_BLOCKS_PER_EXECUTION):
+            stop = self._planned + self._block_steps
+            stop = stop if self._stop is None else min(stop, self._stop)
+            if stop > self._planned:
+                blocks.append({"start": self._planned, "stop": stop})
+                self._planned = stop
+        return _Execution(lambda: _tables(blocks, self._job, self._options), self._options.prefetch_blocks)
+
+
+# An execution has given out its last table.
+_END: Any = object()
+
+
+class _Execution:
+    """Runs an iterator of tables in a thread, a few tables ahead."""
+
+    def __init__(self, tables: Callable[[], Iterator[pa.Table]], num_ahead: int) -> None:
+        self._closing = threading.Event()
+        self._ready: queue.Queue[Any] = queue.Queue(maxsize=num_ahead)
+        self._thread = threading.Thread(
+            target=self._produce, args=(tables,), name="bessemer-stream", daemon=True
+        )
+        self._thread.start()
+
+    def take(self, wait: bool) -> Any:
+        """Return the next table, `_END` behind the last, or None if it is not here and not waited for."""
+        try:
+            found = self._ready.get(block=wait)
+        except queue.Empty:
+            return None
+        if isinstance(found, BaseException):
+            raise _first_cause(found)
+        return found
+
+    def close(self) -> None:
+        """End the thread and forget what is ready."""
         self._closing.set()
         with contextlib.suppress(queue.Empty):
             while True:
                 self._ready.get_nowait()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=_JOIN_S)
 
-    def _open(self, start: int) -> None:
-        self._position = start
-        self._closing = threading.Event()
-        self._ready: queue.Queue[Any] = queue.Queue(maxsize=self._options.prefetch_blocks)
-        self._rows: Iterator[Any] = iter(())
-        self._thread = threading.Thread(
-            target=_produce,
-            args=(self._blocks(start), self._ready, self._closing),
-            name="bessemer-stream",
-            daemon=True,
-        )
-        self._thread.start()
+    def _produce(self, tables: Callable[[], Iterator[pa.Table]]) -> None:
+        """Keep `ready` filled until `closing` is set; an error is handed over as the last item."""
+        try:
+            for table in tables():
+                if not self._put(table):
+                    return
+            self._put(_END)
+        except BaseException as error:
+            self._put(error)
 
-    def _next_row(self) -> Any:
-        while True:
-            for row in self._rows:
-                return row
-            table = self._ready.get()
-            if isinstance(table, BaseException):
-                raise _first_cause(table)
-            self._rows = self._checked_rows(table)
+    def _put(self, item: Any) -> bool:
+        while not self._closing.is_set():
+            with contextlib.suppress(queue.Full):
+                self._ready.put(item, timeout=_POLL_S)
+                return True
+        return False
 
-    def _checked_rows(self, table: pa.Table) -> Iterator[Any]:
-        columns = {name: table[name].to_pylist() for name in ("position", "rank", "world_size")}
-        for number, position in enumerate(columns["position"]):
-            where = (columns["rank"][number], columns["world_size"][number])
-            if where != (self._rank, self._world_size):
-                raise DataError(
-                    f"a batch for worker {where[0]} of {where[1]} reached worker {self._rank} "
-                    f"of {self._world_size}",
-                    expected="only this worker's batches",
-                )
-            yield position, _reader(table, number)
 
-    def _blocks(self, start: int) -> Iterator[pa.Table]:
-        """Yield tables of fetched batches, execution after execution."""
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.execution_options.preserve_order = True
-        context.execution_options.exclude_resources = ray.data.ExecutionResources(
-            cpu=self._options.reserved_cpus, gpu=self._options.reserved_gpus
-        )
-        position = start
-        while self._stop is None or position < self._stop:
-            blocks = []
-            for _ in range(_BLOCKS_PER_EXECUTION):
-                end = position + self._options.block_steps
-                end = end if self._stop is None else min(end, self._stop)
-                if end > position:
-                    blocks.append({"start": position, "stop": end})
-                position = end
-            source = ray.data.from_items(blocks, override_num_blocks=len(blocks))
-            batches = source.map_batches(
-                _fetch_block,
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=self._options.cpus_per_task,
-                concurrency=self._options.num_tasks,
-                fn_args=(self._shipped, self._steps_per_pass, self._rank, self._world_size),
-            )
-            yield from batches.iter_batches(
-                batch_size=None,
-                batch_format="pyarrow",
-                prefetch_batches=self._options.prefetch_blocks,
+def check_rows(table: pa.Table, position: int, rank: int, world_size: int) -> None:
+    """Refuse a table of batches that are not this worker's next ones.
+
+    Raises:
+        DataError: a row has another position, or is for another worker.
+    """
+    rows = zip(*(table[name].to_pylist() for name in ("position", "rank", "world_size")), strict=True)
+    for number, row in enumerate(rows):
+        expected = (position + number, rank, world_size)
+        if row != expected:
+            raise DataError(
+                "Ray Data delivered position {} for worker {} of {}".format(*row),
+                expected="position {} for worker {} of {}".format(*expected),
+                todo="report this: training went no further, so nothing is wrong with the model",
             )
 
 
-def _produce(tables: Iterator[pa.Table], ready: queue.Queue[Any], closing: threading.Event) -> None:
-    """Keep `ready` filled until `closing` is set; an error is handed over as the last item."""
-    try:
-        for table in tables:
-            if not _put(table, ready, closing):
-                return
-    except BaseException as error:
-        _put(error, ready, closing)
+def _tables(blocks: list[dict[str, int]], job: Job, options: StreamOptions) -> Iterator[pa.Table]:
+    """Run one Ray Data execution; yield its tables in order."""
+    source = ray.data.from_items(blocks, override_num_blocks=len(blocks))
+    context = source.context
+    context.enable_progress_bars = False
+    execution = context.execution_options
+    execution.preserve_order = True
+    execution.exclude_resources = ray.data.ExecutionResources(
+        cpu=options.reserved_cpus, gpu=options.reserved_gpus
+    )
+    batches = source.map_batches(
+        _fetch_block,
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=options.cpus_per_task,
+        concurrency=options.num_tasks,
+        fn_args=(job,),
+    )
+    yield from batches.iter_batches(
+        batch_size=None, batch_format="pyarrow", prefetch_batches=options.prefetch_blocks
+    )
 
 
-def _put(item: Any, ready: queue.Queue[Any], closing: threading.Event) -> bool:
-    while not closing.is_set():
-        with contextlib.suppress(queue.Full):
-            ready.put(item, timeout=_POLL_S)
-            return True
-    return False
-
-
-def _reader(table: pa.Table, number: int) -> Any:
-    def read() -> Fetched:
-        head = table["head"][number].as_buffer()
-        buffers = [part.as_buffer() for part in table["buffers"][number]]
-        counts = (table["num_samples"][number].as_py(), table["num_global"][number].as_py())
-        return Fetched(decode(memoryview(head), [memoryview(b) for b in buffers]), *counts)
-
-    return read
+def _read(table: pa.Table, number: int) -> Fetched:
+    head = table["head"][number].as_buffer()
+    buffers = [part.as_buffer() for part in table["buffers"][number]]
+    counts = (table["num_samples"][number].as_py(), table["num_global"][number].as_py())
+    return Fetched(decode(memoryview(head), [memoryview(b) for b in buffers]), *counts)
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -268,41 +299,32 @@ _SCHEMA = pa.schema(
     ]
 )
 
-# The last recipes this process has used, by object id: tasks of one loader follow each other here.
-_recipes: dict[str, Recipe] = {}
-_MAX_RECIPES = 4
+# What this process fetched with last, by object ids: tasks of one loader follow each other here.
+_fetchers: dict[str, Fetcher] = {}
+_plans: dict[str, Plan] = {}
+_MAX_KEPT = 4
 
 
-def _fetch_block(
-    blocks: pa.Table,
-    shipped: ray.ObjectRef[_Shipped],
-    steps_per_pass: int,
-    rank: int,
-    world_size: int,
-) -> pa.Table:
+def _fetch_block(blocks: pa.Table, job: Job) -> pa.Table:
     """Fetch this worker's part of every step in the blocks: the map stage of the pipeline."""
-    recipe = _recipe(shipped)
+    fetcher = _kept(_fetchers, job.recipe, lambda packed: Fetcher(unpack(packed)))
+    plan = _kept(_plans, job.plan, lambda plan: plan)
     rows: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
     for block in blocks.to_pylist():
         for position in range(block["start"], block["stop"]):
-            number, step = divmod(position, steps_per_pass)
-            fetched = fetch(recipe, number, step, rank, world_size)
+            fetched = fetcher.fetch(plan, position, job.rank, job.world_size)
             head, buffers = encode(fetched.batch)
-            values = (position, rank, world_size, fetched.num_samples, fetched.num_global)
+            values = (position, job.rank, job.world_size, fetched.num_samples, fetched.num_global)
             for name, value in zip(_SCHEMA.names, (*values, head, buffers), strict=True):
                 rows[name].append(value)
     return pa.table(rows, schema=_SCHEMA)
 
 
-def _recipe(reference: ray.ObjectRef[_Shipped]) -> Recipe:
+def _kept(kept: dict[str, Any], reference: ray.ObjectRef[Any], made: Callable[[Any], Any]) -> Any:
     name = reference.hex()
-    if name not in _recipes:
-        shipped = ray.get(reference)
-        sys.path.extend(folder for folder in shipped.search_path if folder not in sys.path)
-        recipe = cloudpickle.loads(shipped.payload)
-        if recipe.worker_init_fn is not None:
-            recipe.worker_init_fn(0)
-        while len(_recipes) >= _MAX_RECIPES:
-            _recipes.pop(next(iter(_recipes)))
-        _recipes[name] = recipe
-    return _recipes[name]
+    if name not in kept:
+        value = made(ray.get(reference))
+        while len(kept) >= _MAX_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[name] = value
+    return kept[name]

@@ -17,7 +17,8 @@ import torch
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import Dataset
 
-from bessemer.data.datasets import preserved_generators, sample
+from bessemer.data.datasets import sample
+from bessemer.data.generators import preserved_generators
 from bessemer.data.order import mix
 from bessemer.data.wire import encode
 from bessemer.errors import DataError

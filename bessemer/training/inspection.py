@@ -12,7 +12,7 @@ from torch.utils.data import RandomSampler
 
 from bessemer.config.project import resolve_function
 from bessemer.config.settings import Settings
-from bessemer.data.datasets import seed_generators
+from bessemer.data.generators import seed_generators
 from bessemer.data.loaders import Loader
 from bessemer.data.validation import DataReport, Finding, missing_classes, overlap, validate
 from bessemer.errors import ProjectError

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from bessemer.data.datasets import Fetched
-from bessemer.data.loaders import Loader, LoaderPass
+from bessemer.data.iteration import LoaderPass
+from bessemer.data.loaders import Loader
 from bessemer.data.order import mix
 from bessemer.models.architectures import synchronise_buffers
 from bessemer.training.meters import TurnMeter
@@ -75,7 +76,7 @@ class Passes:
         models: whose buffers are made equal after training.
         hooks: count the optimizer steps.
         totals: returns the totals that are alive.
-        progress: told batches that are done, and batches in all, now and then.
+        progress: told batches that are done, and batches in all if that is known, now and then.
         keeper: told where the program is.
     """
 
@@ -88,7 +89,7 @@ class Passes:
         models: list[nn.Module],
         hooks: StepHooks,
         totals: Callable[[], Iterable[Totals]],
-        progress: Callable[[int, int], None],
+        progress: Callable[[int, int | None], None],
         keeper: PassKeeper,
     ) -> None:
         self._group = group
@@ -230,7 +231,7 @@ class Passes:
         now = time.monotonic()
         if now - self._progress_at > _PROGRESS_EVERY_S:
             self._progress_at = now
-            self._progress(active.num_batches, len(active.loader))
+            self._progress(active.num_batches, active.loader.num_batches)
 
     def pass_ended(self, entered: LoaderPass[Any]) -> None:
         """End a loop that used up its loader."""

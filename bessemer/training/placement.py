@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from bessemer.config.settings import Data, Scaling
 from bessemer.errors import PlacementError
 
+# With less than two, one block is fetched after the other even where training waits for them.
+_LEAST_TASKS = 2
+# Each holds the data set in its memory.
+_MOST_TASKS = 4
+
 
 @dataclass(frozen=True)
 class Node:
@@ -35,6 +40,7 @@ class Placement:
         use_gpu: whether they compute on GPUs.
         cpus_per_worker: logical CPUs reserved for each (count).
         gpus_per_worker: GPUs reserved for each; 0 without GPUs (count).
+        tasks_per_worker: Ray Data tasks that fetch for one worker at a time (count).
         cpus_per_task: logical CPUs for a Ray Data task; 0 where the workers have them all.
     """
 
@@ -42,6 +48,7 @@ class Placement:
     use_gpu: bool
     cpus_per_worker: float
     gpus_per_worker: float
+    tasks_per_worker: int
     cpus_per_task: float
 
     @property
@@ -80,12 +87,16 @@ def decide_placement(scaling: Scaling, data: Data, nodes: Sequence[Node]) -> Pla
             todo=f"{less}, or add nodes to the cluster",
         )
     spare = cpus - scaling.num_workers * scaling.cpus_per_worker
-    num_tasks = scaling.num_workers * data.tasks_per_worker
+    tasks_per_worker = data.tasks_per_worker or min(
+        max(_LEAST_TASKS, int(spare / scaling.num_workers)), _MOST_TASKS
+    )
+    num_tasks = scaling.num_workers * tasks_per_worker
     return Placement(
         num_workers=scaling.num_workers,
         use_gpu=use_gpu,
         cpus_per_worker=scaling.cpus_per_worker,
         gpus_per_worker=scaling.gpus_per_worker if use_gpu else 0.0,
+        tasks_per_worker=tasks_per_worker,
         cpus_per_task=1.0 if spare >= num_tasks else 0.0,
     )
 

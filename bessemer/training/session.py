@@ -22,8 +22,11 @@ from torch.optim import Optimizer
 
 from bessemer.config.settings import Settings
 from bessemer.data.callers import wrapper_with_memory
-from bessemer.data.datasets import fingerprint, preserved_generators
-from bessemer.data.loaders import Loader, LoaderPass, OpenSource
+from bessemer.data.datasets import fingerprint
+from bessemer.data.feed import OpenSource
+from bessemer.data.generators import preserved_generators
+from bessemer.data.iteration import LoaderPass
+from bessemer.data.loaders import Loader
 from bessemer.errors import CheckpointError, UserError
 from bessemer.models.losses import GradientReducer
 from bessemer.training.checkpoints import CheckpointStore, State
@@ -154,6 +157,8 @@ class Session:
 
     def add_loader(self, loader: Loader[Any]) -> None:
         """Remember a new loader."""
+        if loader.remark:
+            self.outlet.event(Note(loader.remark))
         self.loaders[loader.number] = loader
         self._keep(loader)
         loader.silent = self.given.mode == "evaluate" and loader.number in self.passes.stepped
@@ -396,7 +401,7 @@ class Session:
         self._resume_in_turn = self._resume["active"] is not None
         self._resume = None
 
-    def _show_progress(self, batch: int, num_batches: int) -> None:
+    def _show_progress(self, batch: int, num_batches: int | None) -> None:
         if self._loops:
             turn, num_turns = self._loops[-1].turns, self._loops[-1].num_turns
             self.outlet.event(Progress(turn, num_turns, batch, num_batches))

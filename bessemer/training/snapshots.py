@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim import Optimizer
 
-from bessemer.data.loaders import LoaderPass
+from bessemer.data.iteration import LoaderPass
 from bessemer.errors import CheckpointError, TrainingError
 from bessemer.training.checkpoints import FORMAT, State
 from bessemer.training.recovery import generator_states, restore_generators

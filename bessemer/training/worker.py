@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cloudpickle
 import torch
 
 from bessemer.config.project import resolve_function
 from bessemer.config.settings import Settings
-from bessemer.data.datasets import seed_generators
-from bessemer.data.loaders import OpenSource
+from bessemer.data.datasets import Recipe
+from bessemer.data.feed import OpenSource
+from bessemer.data.generators import seed_generators
+from bessemer.data.order import Plan
 from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
 from bessemer.tracking import MetricWriter, TrackedRun, log_model
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
@@ -314,22 +317,29 @@ def _log_best_model(job: Job, session: Session, store: CheckpointStore, best: Sa
 
 def _stream_opener(job: Job, group: Group) -> OpenSource:
     """Return what starts a Ray Data stream for a loader of this worker."""
-    from bessemer.data.stream import Stream, StreamOptions, ship
+    import ray
+
+    from bessemer.data.shipping import Packed, pack
+    from bessemer.data.stream import Job as Fetching
+    from bessemer.data.stream import Stream, StreamOptions
 
     placement = job.placement
-    settings: Settings | None = None
+    data = cloudpickle.loads(job.settings).data
+    # A data set is sent once, however often a stream of it is opened.
+    shipped: WeakKeyDictionary[Recipe, ray.ObjectRef[Packed]] = WeakKeyDictionary()
 
-    def open_stream(recipe: Any, start: int, stop: int | None) -> Stream:
-        nonlocal settings
-        settings = settings or cloudpickle.loads(job.settings)
+    def open_stream(recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int) -> Stream:
+        if recipe not in shipped:
+            shipped[recipe] = ray.put(pack(recipe))
         options = StreamOptions(
-            block_steps=settings.data.block_steps,
-            num_tasks=settings.data.tasks_per_worker,
-            prefetch_blocks=settings.data.prefetch_blocks,
+            num_tasks=placement.tasks_per_worker,
+            prefetch_blocks=data.prefetch_blocks,
+            block_bytes=data.block_bytes,
             cpus_per_task=placement.cpus_per_task,
             reserved_cpus=placement.num_workers * placement.cpus_per_worker,
             reserved_gpus=placement.num_workers * placement.gpus_per_worker,
         )
-        return Stream(ship(recipe), recipe.plan.steps_per_pass, group.rank, group.size, options, start, stop)
+        fetching = Fetching(shipped[recipe], ray.put(plan), group.rank, group.size)
+        return Stream(fetching, options, start, stop, block_steps)
 
     return open_stream

@@ -73,13 +73,13 @@ class Progress:
         turn: turns of the outer loop that are complete (count).
         num_turns: turns in all, or None if the loop does not say.
         batch: batches of the pass that are done (count).
-        num_batches: batches in the pass (count).
+        num_batches: batches in the pass (count), or None if nobody knows.
     """
 
     turn: int
     num_turns: int | None
     batch: int
-    num_batches: int
+    num_batches: int | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,207 @@
+"""Where the next batch of a loader comes from: this process, until a stream is there, then the stream.
+
+Both give the same batches, so the choice never shows in a number. A stream takes seconds to start; it
+is opened for a position that training will not have reached by then, and until it delivers, batches
+are fetched here. One that was overtaken catches up; one that does not, or is slower than fetching here,
+is given up, and tried again later.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bessemer.config.settings import Data
+from bessemer.data.datasets import Fetched, Fetcher, Recipe
+from bessemer.data.order import Plan
+from bessemer.data.wire import encode
+
+# How long before its first batch a stream is opened: the first one of a run, and a later one.
+_FIRST_LEAD_S = 4.0
+_LATER_LEAD_S = 1.0
+_MAX_LEAD_BLOCKS = 64
+# Passing over more than this many blocks costs more than another stream where it is needed.
+_MAX_SKIPPED_BLOCKS = 8
+# So many blocks in a row that were waited for longer than they take here, and the stream is given up.
+_SLOW_BLOCKS = 3
+# So many blocks are fetched here until the next try; twice as many each time.
+_PAUSE_BLOCKS = 32
+# Weight of the newest time in a running mean.
+_NEW = 0.2
+
+
+class BatchSource(Protocol):
+    """Something that makes the batches of a loader one after the other, as `data.stream` does."""
+
+    @property
+    def position(self) -> int:
+        """The position that the next batch has."""
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether anything has arrived."""
+
+    def is_ready(self, position: int) -> bool:
+        """Forget what is before a position, and say whether its batch is here; does not wait."""
+
+    def get(self, position: int) -> Fetched:
+        """Wait for the batch at a position; earlier ones are forgotten."""
+
+    def close(self) -> None:
+        """End it and free what it holds."""
+
+
+# (recipe, plan, first position, end or None, steps in a block) -> a running source
+OpenSource = Callable[[Recipe, Plan, int, int | None, int], BatchSource]
+
+
+class Feed:
+    """The batches of one plan for one worker.
+
+    Args:
+        fetcher: fetches here.
+        plan: which samples form which batch.
+        rank: this worker.
+        world_size: number of workers.
+        settings: of the data.
+        open_source: starts a stream, or None to fetch everything here.
+        stop: position that is never asked for, or None if there is no end.
+        clock: seconds from any beginning.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        plan: Plan,
+        rank: int,
+        world_size: int,
+        settings: Data,
+        open_source: OpenSource | None,
+        stop: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.plan = plan
+        self._fetcher = fetcher
+        self._place = (rank, world_size)
+        self._settings = settings
+        self._open_source = open_source
+        self._stop = stop
+        self._clock = clock
+        self._source: BatchSource | None = None
+        self._last: tuple[int, float] | None = None
+        self._step_s = 0.0
+        self._here_s = 0.0
+        self._num_here = 0
+        # Not at once: a loader that is rarely used must not slow down the start of the others.
+        self._opens_after = max(1, settings.block_steps // 2)
+        self._pause = _PAUSE_BLOCKS * settings.block_steps
+        self._batch_bytes = 0
+        self._num_opened = 0
+        self._lead = 0
+        self._block_steps = settings.block_steps
+        self._num_taken = 0
+        self._waited_s = 0.0
+        self._num_slow = 0
+
+    @property
+    def streams(self) -> bool:
+        """Whether batches come from a stream now."""
+        return self._source is not None and self._num_taken > 0
+
+    def get(self, position: int) -> Fetched:
+        """Return the batch at a position; fastest when positions follow each other.
+
+        Raises:
+            DataError: a sample failed, or a row came out of place.
+        """
+        self._note_pace(position)
+        if self._source is not None and self._is_out_of_reach(self._source, position):
+            self._give_up()
+        if self._source is None:
+            self._open(position)
+        source = self._source
+        if source is None or position < source.position:
+            return self._fetch(position)
+        if source.is_ready(position) or self._num_taken:
+            return self._take(source, position)
+        return self._fetch(position)
+
+    def close(self) -> None:
+        """End the stream, if one runs."""
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+
+    def _note_pace(self, position: int) -> None:
+        now = self._clock()
+        if self._last is not None and position == self._last[0] + 1:
+            self._step_s = _mean(self._step_s, now - self._last[1])
+        self._last = position, now
+
+    def _is_out_of_reach(self, source: BatchSource, position: int) -> bool:
+        ahead = source.position - position
+        if ahead > 0:  # training is not there yet, unless it went back
+            return self._num_taken > 0 or ahead > self._lead
+        return source.has_delivered and -ahead > _MAX_SKIPPED_BLOCKS * self._block_steps
+
+    def _give_up(self) -> None:
+        self.close()
+        if not self._num_taken or self._num_slow:
+            self._opens_after = self._num_here + self._pause
+            self._pause *= 2
+
+    def _open(self, position: int) -> None:
+        if self._open_source is None or self._num_here < self._opens_after:
+            return
+        lead = self._lead_now()
+        if self._stop is not None and position + lead >= self._stop:
+            return
+        fitting = self._settings.block_bytes // max(1, self._batch_bytes)
+        self._block_steps = max(1, min(self._settings.block_steps, fitting))
+        self._source = self._open_source(
+            self._fetcher.recipe, self.plan, position + lead, self._stop, self._block_steps
+        )
+        self._lead = lead
+        self._num_opened += 1
+        self._num_taken = self._num_slow = 0
+        self._waited_s = 0.0
+
+    def _lead_now(self) -> int:
+        """Return how many steps training takes until a stream that is opened now has its first block."""
+        lead_s = _LATER_LEAD_S if self._num_opened else _FIRST_LEAD_S
+        steps = math.ceil(lead_s / self._step_s) if self._step_s else 0
+        half, most = self._settings.block_steps // 2, _MAX_LEAD_BLOCKS * self._settings.block_steps
+        return min(max(half, steps, 1), most)
+
+    def _fetch(self, position: int) -> Fetched:
+        begun = self._clock()
+        fetched = self._fetcher.fetch(self.plan, position, *self._place)
+        self._here_s = _mean(self._here_s, self._clock() - begun)
+        self._num_here += 1
+        if self._open_source is not None and not self._batch_bytes:
+            self._batch_bytes = _bytes_of(fetched.batch)
+        return fetched
+
+    def _take(self, source: BatchSource, position: int) -> Fetched:
+        begun = self._clock()
+        fetched = source.get(position)
+        self._waited_s += self._clock() - begun
+        self._num_taken += 1
+        if self._num_taken % self._block_steps == 0:
+            slow = self._waited_s > self._here_s * self._block_steps
+            self._num_slow = self._num_slow + 1 if slow else 0
+            self._waited_s = 0.0
+            if self._num_slow >= _SLOW_BLOCKS:
+                self._give_up()
+        return fetched
+
+
+def _mean(before: float, new: float) -> float:
+    return new if not before else (1 - _NEW) * before + _NEW * new
+
+
+def _bytes_of(batch: Any) -> int:
+    head, buffers = encode(batch)
+    return len(head) + sum(map(len, buffers))
