@@ -1,0 +1,90 @@
+"""Data of any size reach a worker through Ray Data, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from integration.workplaces import OBJECT_STORE_BYTES, Workplace
+
+pytestmark = pytest.mark.timeout(400)
+
+NUM_ROWS, ROW_BYTES, EPOCHS = 4000, 100_000, 3
+
+PROGRAM = f"""
+import json, resource, sys, time
+import numpy as np
+import torch
+from torch import nn
+from bessemer import Settings, fit
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self):
+        self.rows = np.memmap("rows.bin", np.uint8, mode="r", shape=({NUM_ROWS}, {ROW_BYTES}))
+    def __len__(self):
+        return len(self.rows)
+    def __getitem__(self, index):
+        time.sleep(0.002)
+        row = torch.from_numpy(np.array(self.rows[index]))
+        assert row.float().mean() == index % 251, "the file was read wrong"
+        return index, row
+
+def train(run, settings):
+    model = run.place(nn.Linear(1, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    run.track(model=model, optimizer=optimizer)
+    loader = run.loader(Rows(), batch_size=16, shuffle=True)
+    seen, streamed, sizes = [], 0, 0
+    for epoch in run.epochs({EPOCHS}):
+        for ids, rows in loader:
+            assert (rows[:, -1].long() == ids % 251).all()
+            seen += ids.tolist()
+            streamed += loader._feed.streams
+            sizes += rows.numel()
+            model(ids.float()[:, None]).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with open("seen.json", "w") as file:
+        json.dump({{"seen": seen, "streamed": streamed, "bytes": sizes, "peak": peak}}, file)
+
+if __name__ == "__main__":
+    import os
+    from ray._private.internal_api import memory_summary
+    settings = Settings(tracking={{"log_model": False}}, scaling={{"max_failures": 0}})
+    outcome = fit(train, settings, project="larger")
+    print(memory_summary(stats_only=True))
+"""
+
+
+def test_a_data_set_larger_than_the_object_store_streams(workplace: Workplace) -> None:
+    folder = workplace.folder / "larger"
+    folder.mkdir()
+    with open(folder / "rows.bin", "wb") as rows:
+        for index in range(NUM_ROWS):
+            rows.write(bytes([index % 251]) * ROW_BYTES)
+    (folder / "train.py").write_text(PROGRAM.replace('"seen.json"', repr(str(folder / "seen.json"))))
+    text = (folder / "train.py").read_text().replace('"rows.bin"', repr(str(folder / "rows.bin")))
+    (folder / "train.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "train.py"],
+        cwd=folder,
+        env=workplace.environment,
+        capture_output=True,
+        text=True,
+        timeout=380,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((folder / "seen.json").read_text())
+    for epoch in range(EPOCHS):
+        ids = found["seen"][NUM_ROWS * epoch : NUM_ROWS * (epoch + 1)]
+        assert sorted(ids) == list(range(NUM_ROWS))
+    num_steps = EPOCHS * NUM_ROWS // 16
+    assert found["streamed"] > num_steps // 2
+    assert found["bytes"] > 2 * OBJECT_STORE_BYTES
+    assert found["peak"] < 2 * 2**30
+    # What the store has no room for is kept out of it, not written to disk.
+    assert "Spilled" not in done.stdout, done.stdout
