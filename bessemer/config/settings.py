@@ -48,6 +48,24 @@ class Scaling(Section):
         "workers start again (seconds); 0: never.",
     )
     max_failures: int = Field(3, ge=0, description="Failures of workers after which a run gives up (count).")
+    max_failures_at_step: int = Field(
+        3,
+        ge=1,
+        description="Failures in a row at the same step after which a run gives up (count); the same "
+        "error of the program ends it at the second.",
+    )
+    max_preemptions: int = Field(
+        -1,
+        ge=-1,
+        description="Preemptions of nodes after which a run gives up (count); -1: never.",
+    )
+    backoff_s: float = Field(
+        1.0,
+        ge=0,
+        description="Wait before the attempt after a second failure without a new checkpoint, doubled "
+        "for each that follows (seconds); 0: none.",
+    )
+    max_backoff_s: float = Field(60.0, ge=0, description="Longest such wait (seconds).")
 
 
 class Data(Section):

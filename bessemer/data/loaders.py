@@ -82,6 +82,7 @@ class Loader(Generic[Batch]):
         silent: whether a loop over it gets no batch, because its training is not to be repeated.
         passes: loops over it that were begun (count).
         waiting: (pass, position) that the next loops over it go on from after a restart.
+        plan: which samples form the batch that was fetched last; None if only torch knows.
 
     Args:
         arguments: what the research code gave to `DataLoader`.
@@ -113,6 +114,7 @@ class Loader(Generic[Batch]):
         self.silent = False
         self.passes = 0
         self.waiting: list[tuple[int, int]] = []
+        self.plan: Plan | None = None
         self._live: WeakValueDictionary[int, LoaderPass[Batch]] = WeakValueDictionary()
         self._num_drawn = 0
         self._settings = settings
@@ -230,6 +232,7 @@ class Loader(Generic[Batch]):
         steps = plan.steps_per_pass
         recipe = self._recipe(plan)
         for step in range(start, steps):
+            self.plan = plan
             position = number * steps + step
             yield self._fetch_or_stream(recipe, position, *divmod(position, steps))
 
@@ -249,6 +252,7 @@ class Loader(Generic[Batch]):
         """Yield one pass over the batches that the research code's own sampler draws."""
         recipe = self._recipe(self._drawn(number))
         for step in range(start, recipe.plan.steps_per_pass):
+            self.plan = recipe.plan
             yield fetch(recipe, number, step, self._rank, self._world_size)
 
     def _drawn(self, number: int) -> ListedPlan:
