@@ -190,6 +190,7 @@ SETTINGS = [
     "scaling.cpus_per_worker",
     "scaling.gpus_per_worker",
     "scaling.loss_reduction",
+    "scaling.resize_every_s",
     "scaling.step_timeout_s",
     "scaling.max_failures",
     "scaling.max_failures_at_step",

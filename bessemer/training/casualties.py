@@ -109,7 +109,9 @@ def _how_it_died(death: RayActorError, position: Position | None, crash_log: Pat
         crash = crash_log.read_text(encoding="utf-8", errors="replace")
         if _FATAL in crash:
             lines = crash[crash.index(_FATAL) + len(_FATAL) :].splitlines()
-            place = next((line.strip() for line in lines if line.startswith("  File")), "")
+            places = [line.strip() for line in lines if line.startswith("  File")]
+            own = [place for place in places if "/lib/python" not in place]
+            place = (own or places or [""])[0]
             return f"a worker crashed: {lines[0].strip()}" + (f", {place}" if place else "")
     if position is not None and position.state == "hung":
         return "a worker made no progress for scaling.step_timeout_s and was ended"

@@ -30,6 +30,10 @@ from bessemer.utils.events import Event, FirstStep, TurnEnded
 
 # Ray Train looks after its workers this often; its default of two seconds delays the end of a run.
 _RAY_POLL_S = "0.25"
+# How long workers of a group that follows the cluster wait for room.
+_START_TIMEOUT_S = "10"
+# Ray looks this often whether a node is about to be taken away; its default is 5 seconds.
+_PREEMPTION_POLL_S = "1"
 _READ_EVENTS_EVERY_S = 0.2
 
 
@@ -109,15 +113,21 @@ def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> 
 
 def _trainer(job: Job, scaling: Scaling) -> TorchTrainer:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _RAY_POLL_S)
+    os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", _PREEMPTION_POLL_S)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     placement = job.placement
+    elastic = placement.max_workers is not None and job.mode == "train"
+    if elastic:
+        # Ray knows of a dead node late, and waits for room on it before it asks again what there is.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _START_TIMEOUT_S)
     assert job.monitor is not None
     return TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if placement.use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=placement.num_workers,
+            num_workers=(placement.num_workers, placement.max_workers) if elastic else placement.num_workers,
+            elastic_resize_monitor_interval_s=scaling.resize_every_s,
             use_gpu=placement.use_gpu,
             resources_per_worker=placement.resources_per_worker,
         ),
