@@ -66,7 +66,9 @@ if __name__ == "__main__":
 """
 
 
-def run_struck(workplace: Workplace, name: str, strike: str, scaling: str = "{}") -> tuple[int, str, Path]:
+def run_struck(
+    workplace: Workplace, name: str, strike: str, scaling: str = "{}", checkpoint: str = "{}"
+) -> tuple[int, str, Path]:
     path = workplace.folder / f"{name}.py"
     path.write_text(f"NAME = {name!r}\nSCALING = {scaling}\nCHECKPOINT = {checkpoint}\n{strike}\n{PROGRAM}")
     done = subprocess.run(
