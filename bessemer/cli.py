@@ -276,6 +276,10 @@ def drill(
     chosen = _ready(project, console)
     arguments = [*context.args, *(["--scaling.num-workers", str(num_workers)] if num_workers else [])]
     settings = _load(chosen, arguments, None).settings
+    if settings.scaling.is_elastic:
+        # To the last bit, numbers are compared at one number of workers only.
+        arguments += ["--scaling.num-workers", str(settings.scaling.min_workers)]
+        settings = _load(chosen, arguments, None).settings
     tell = announced(console, quiet=json_output)
     with prepared(project, chosen.name, settings, arguments, every_steps, limit_s) as (course, head):
         if soak:

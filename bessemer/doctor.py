@@ -81,10 +81,10 @@ def _machine(settings: Settings) -> Iterator[Check]:
     import psutil
 
     memory = psutil.virtual_memory()
-    wanted = settings.scaling.num_workers * _WORKER_BYTES
+    wanted = settings.scaling.min_workers * _WORKER_BYTES
     found = (
         f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free, "
-        f"{settings.scaling.num_workers} workers take {wanted / 2**30:.1f} GiB or more"
+        f"{settings.scaling.min_workers} workers take {wanted / 2**30:.1f} GiB or more"
     )
     low = memory.available < wanted
     yield Check(
@@ -139,4 +139,5 @@ def _placement(settings: Settings) -> str:
 
     placement = place_workers(settings)
     device = "GPU" if placement.use_gpu else "CPU"
-    return f"{placement.num_workers} workers on {device} fit"
+    more = f", up to {placement.max_workers} when there is room" if placement.max_workers else ""
+    return f"{placement.num_workers} workers on {device} fit{more}"

@@ -99,6 +99,15 @@ def test_a_restart_says_where_training_goes_on() -> None:
     assert "training on 1 x cpu, from step 40" in shown(AttemptStarted(1, "1 x cpu", 40))
 
 
+def test_an_attempt_says_why_it_began_and_how_long_it_waited() -> None:
+    resized = shown(AttemptStarted(2, "3 x cpu", 40, "resize"))
+    assert resized == "attempt 2: training on 3 x cpu now, training goes on from step 40\n"
+    taken = shown(AttemptStarted(3, "2 x cpu", 40, "preemption"))
+    assert taken == "attempt 3: a node was taken away, workers restarted, training goes on from step 40\n"
+    waited = shown(AttemptStarted(4, "2 x cpu", 40, "failure", 2.0))
+    assert waited == "attempt 4: workers restarted after a wait of 2 s, training goes on from step 40\n"
+
+
 def test_a_note_is_shown_once() -> None:
     assert shown(Note("look"), Note("look"), Note("there")).splitlines() == ["note: look", "note: there"]
 

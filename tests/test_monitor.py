@@ -23,7 +23,9 @@ def test_events_are_read_once_and_in_order() -> None:
 
 def test_attempts_are_counted() -> None:
     mailbox = Mailbox()
-    assert [mailbox.begin_attempt() for _ in range(3)] == [Attempt(n, None) for n in (1, 2, 3)]
+    begun = [mailbox.begin_attempt() for _ in range(3)]
+    # Nobody failed between them, so Ray changed the number of workers.
+    assert begun == [Attempt(1, None), Attempt(2, None, why="resize"), Attempt(3, None, why="resize")]
     assert mailbox.read()[2] == 3
 
 

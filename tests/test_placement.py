@@ -36,6 +36,18 @@ def test_workers_that_fit_are_placed() -> None:
     assert placement.resources_per_worker == {"CPU": 1.0}
 
 
+def test_a_range_of_workers_is_placed_for_the_least_of_them() -> None:
+    placement = decided([Node(2, 0)], num_workers=(1, 4))
+    assert (placement.num_workers, placement.max_workers) == (1, 4)
+    assert decided([Node(2, 0)], num_workers=2).max_workers is None
+    assert "at most 2 such workers fit" in refused([Node(2, 0)], num_workers=(3, 4)).expected
+
+
+def test_workers_that_may_come_later_leave_no_cpu_to_data() -> None:
+    assert decided([Node(8, 0)], num_workers=1).cpus_per_task == 1
+    assert decided([Node(8, 0)], num_workers=(1, 8)).cpus_per_task == 0
+
+
 def test_workers_that_do_not_fit_are_told_how_many_would() -> None:
     error = refused([Node(2, 0)], num_workers=3)
     assert error.found == "3 workers of 1 CPU each, on 1 node(s) that have 2 CPU and 0 GPU"

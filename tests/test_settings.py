@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
 from bessemer.config.loading import LoadedSettings, fields_of, load_settings, to_toml, value_at
-from bessemer.config.settings import Settings
+from bessemer.config.settings import Scaling, Settings
 from bessemer.errors import SettingsError
 
 
@@ -94,6 +94,39 @@ def test_sections_are_merged_value_by_value(write: Write) -> None:
     assert loaded.origins["scaling.device"] == "environment"
     assert loaded.origins["scaling.max_failures"] == "file"
     assert loaded.origins["scaling.cpus_per_worker"] == "default"
+
+
+@pytest.mark.parametrize("text", ["1,4", "[1,4]", "[1, 4]", "1, 4"])
+def test_the_number_of_workers_may_be_a_range(write: Write, text: str) -> None:
+    variable = {"BESSEMER_SCALING__NUM_WORKERS": text}
+    for settings in (
+        typed("--scaling.num-workers", text),
+        load_settings(Digits, [], variable).settings,
+        load_settings(Digits, file=write("[scaling]\nnum_workers = [1, 4]\n")).settings,
+    ):
+        assert settings.scaling.num_workers == (1, 4)
+        assert (settings.scaling.min_workers, settings.scaling.max_workers) == (1, 4)
+        assert settings.scaling.is_elastic
+        again = load_settings(Digits, file=write(to_toml(settings))).settings
+        assert again == settings
+
+
+def test_a_plain_number_of_workers_is_a_range_of_one() -> None:
+    for text in ("3", "3,3", "[3]"):
+        scaling = typed("--scaling.num-workers", text).scaling
+        assert (scaling.num_workers, scaling.min_workers, scaling.max_workers) == (3, 3, 3)
+        assert not scaling.is_elastic
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "4,1", "0,2", "1,2,3", "many", "1.5", "", "[]"])
+def test_a_number_of_workers_that_is_none_is_refused(text: str) -> None:
+    assert "scaling.num_workers" in refused(f"--scaling.num-workers={text}").found
+
+
+@pytest.mark.parametrize("value", [True, 1.5, None, [1, True], {"low": 1}])
+def test_a_number_of_workers_of_another_type_is_refused(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Scaling.model_validate({"num_workers": value})
 
 
 def test_a_dictionary_of_the_file_is_replaced_as_a_whole(write: Write) -> None:

@@ -7,9 +7,10 @@ the command line, the environment and `settings.toml`, and says where each came 
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX = "BESSEMER_"
@@ -22,10 +23,39 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _num_workers(value: object) -> int | tuple[int, int]:
+    """Read a number of workers, or a range: `2`, `[1, 4]`, and both as text."""
+    parts: Sequence[object] = value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, str):
+        parts = value.strip().removeprefix("[").removesuffix("]").split(",")
+    try:
+        if any(isinstance(part, bool) or (isinstance(part, float) and part % 1) for part in parts):
+            raise ValueError
+        counts = [int(str(part).strip()) if isinstance(part, str) else int(part) for part in parts]  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise ValueError("a count such as 2, or a range such as [1, 4]") from None
+    if len(counts) == 1 and counts[0] >= 1:
+        return counts[0]
+    if len(counts) == 2 and 1 <= counts[0] <= counts[1]:
+        return counts[0] if counts[0] == counts[1] else (counts[0], counts[1])
+    raise ValueError("a count of at least 1, or a range from at least 1 such as [1, 4]")
+
+
+if TYPE_CHECKING:
+    NumWorkers = int | tuple[int, int]
+else:
+    # A union with a tuple would have the command line and the environment read lists.
+    NumWorkers = Annotated[Any, BeforeValidator(_num_workers)]
+
+
 class Scaling(Section):
     """How many workers train, with what, and how often they may die."""
 
-    num_workers: int = Field(1, ge=1, description="Workers that train together, one process each (count).")
+    num_workers: NumWorkers = Field(
+        1,
+        description="Workers that train together, one process each (count); [1, 4]: as many from 1 to 4 "
+        "as the cluster has room for, also when that changes.",
+    )
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto",
         description="What a worker computes on; auto takes a GPU each where the cluster has enough.",
@@ -41,6 +71,12 @@ class Scaling(Section):
         description="Whether the training loss is the mean or the sum over its batch; "
         "it decides how gradients of workers are added.",
     )
+    resize_every_s: float = Field(
+        60.0,
+        gt=0,
+        description="How often a run whose num_workers is a range looks for room for more workers "
+        "(seconds); each change starts the workers again from the last checkpoint.",
+    )
     step_timeout_s: float = Field(
         1800.0,
         ge=0,
@@ -48,6 +84,39 @@ class Scaling(Section):
         "workers start again (seconds); 0: never.",
     )
     max_failures: int = Field(3, ge=0, description="Failures of workers after which a run gives up (count).")
+    max_failures_at_step: int = Field(
+        3,
+        ge=1,
+        description="Failures in a row at the same step after which a run gives up (count); the same "
+        "error of the program ends it at the second.",
+    )
+    max_preemptions: int = Field(
+        -1,
+        ge=-1,
+        description="Preemptions of nodes after which a run gives up (count); -1: never.",
+    )
+    backoff_s: float = Field(
+        1.0,
+        ge=0,
+        description="Wait before the attempt after a second failure without a new checkpoint, doubled "
+        "for each that follows (seconds); 0: none.",
+    )
+    max_backoff_s: float = Field(60.0, ge=0, description="Longest such wait (seconds).")
+
+    @property
+    def min_workers(self) -> int:
+        """Fewest workers that it trains with (count)."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """Most workers that it trains with (count)."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @property
+    def is_elastic(self) -> bool:
+        """Whether it follows what the cluster has room for."""
+        return self.min_workers < self.max_workers
 
 
 class Data(Section):

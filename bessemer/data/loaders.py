@@ -35,6 +35,7 @@ class Loader(Generic[Batch]):
         silent: whether a loop over it gets no batch, because its training is not to be repeated.
         passes: loops over it that were begun (count).
         waiting: (pass, position) that the next loops over it go on from after a restart.
+        plan: which samples form the batch that was fetched last; None if nobody knows.
 
     Args:
         arguments: what the research code gave to `DataLoader`.
@@ -66,6 +67,7 @@ class Loader(Generic[Batch]):
         self.silent = False
         self.passes = 0
         self.waiting: list[tuple[int, int]] = []
+        self.plan: Plan | None = None
         self._live: WeakValueDictionary[int, LoaderPass[Batch]] = WeakValueDictionary()
         self._settings = settings
         self._rank, self._world_size = (group.rank, group.size) if shard else (0, 1)
@@ -198,6 +200,7 @@ class Loader(Generic[Batch]):
         steps = plan.steps_per_pass
         feed = self._feed_of(plan, stop=(number + 1) * steps if own else None)
         for step in range(start, steps):
+            self.plan = plan
             yield feed.get(number * steps + step)
         if own:
             feed.close()

@@ -133,7 +133,7 @@ def prepared(
         yield course, Head.existing(address)
         return
     environment = environment_for({})
-    num_cpus = max(settings.scaling.num_workers, _RESIZED_WORKERS) + 1
+    num_cpus = max(settings.scaling.min_workers, _RESIZED_WORKERS) + 1
     with started_head(num_cpus, environment) as head:
         yield replace(course, environment={**environment, "RAY_ADDRESS": head.address}), head
 
@@ -216,7 +216,7 @@ def try_disturbance(
     for number in range(1, _TRIES + 1):
         run = disturbance.name if number == 1 else f"{disturbance.name}-{number}"
         begun = time.monotonic()
-        place = Place(course, head, run, course.settings.scaling.num_workers)
+        place = Place(course, head, run, course.settings.scaling.min_workers)
         story = Story()
         try:
             story = disturbance.disturb(place, moment)

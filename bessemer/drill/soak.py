@@ -92,7 +92,7 @@ def _one_run(
 ) -> Verdict:
     begun = time.monotonic()
     here = Tally()
-    place = Place(course, head, name, course.settings.scaling.num_workers)
+    place = Place(course, head, name, course.settings.scaling.min_workers)
     try:
         resumes = False
         while not _kill_until_it_ends(place, generator, reference, here, num_kills - total.kills, resumes):
@@ -155,7 +155,7 @@ def _append(
     cells = [
         time.strftime("%Y-%m-%d"),
         course.name,
-        course.settings.scaling.num_workers,
+        course.settings.scaling.min_workers,
         seed,
         total.workers,
         total.drivers,

@@ -106,6 +106,7 @@ def evaluate(
     Raises:
         ProjectError: the run has no checkpoint, or the program evaluates nothing.
     """
+    from bessemer.training.attempts import Limits
     from bessemer.training.launch import Heard, launch
     from bessemer.training.monitor import Monitor
     from bessemer.training.worker import Job
@@ -118,7 +119,7 @@ def evaluate(
         )
     placement = place_workers(settings)
     heard = Heard({})
-    monitor = Monitor.start()
+    monitor = Monitor.start(Limits(max_failures=0))
     try:
         job = Job(
             search_path=tuple(search_path),
@@ -131,7 +132,7 @@ def evaluate(
             mode="evaluate",
             checkpoint=saved,
         )
-        launch(job, 0, TrainingScreen(console or Console(quiet=True)), heard)
+        launch(job, settings.scaling, TrainingScreen(console or Console(quiet=True)), heard)
     finally:
         with contextlib.suppress(Exception):
             monitor.stop()

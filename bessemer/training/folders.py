@@ -2,6 +2,7 @@
 
 CHECKPOINTS_FOLDER = "checkpoints"
 LOGS_FOLDER = "logs"
+POSITIONS_FOLDER = "positions"
 SETTINGS_FILE = "settings.toml"
 RECORD_FILE = "run.json"
 RAY_SNAPSHOT_FILE = "checkpoint_manager_snapshot.json"

@@ -1,8 +1,8 @@
 """Runs one job on Ray Train and listens to it: the only place that builds a `TorchTrainer`.
 
-Ray restarts the workers after a failure, up to `max_failures` times; each time the job runs again
-from its first line and finds its checkpoint. What the workers tell comes through the monitor and is
-shown while Ray's own call blocks.
+Ray restarts the workers after a failure, as often as the ledger of attempts allows; each time the job
+runs again from its first line and finds its checkpoint. What the workers tell comes through the
+monitor and is shown while Ray's own call blocks.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from bessemer.config.settings import Scaling
 from bessemer.errors import BessemerError, TrainingError
-from bessemer.training.folders import LOGS_FOLDER
+from bessemer.training.casualties import Casualties
+from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.monitor import Monitor
 from bessemer.training.worker import Job, train_worker
 from bessemer.utils.console import TrainingScreen
@@ -28,6 +30,10 @@ from bessemer.utils.events import Event, FirstStep, TurnEnded
 
 # Ray Train looks after its workers this often; its default of two seconds delays the end of a run.
 _RAY_POLL_S = "0.25"
+# How long workers of a group that follows the cluster wait for room.
+_START_TIMEOUT_S = "10"
+# Ray looks this often whether a node is about to be taken away; its default is 5 seconds.
+_PREEMPTION_POLL_S = "1"
 _READ_EVENTS_EVERY_S = 0.2
 
 
@@ -62,12 +68,12 @@ class Heard:
             self.first_step_at = event.at
 
 
-def launch(job: Job, max_failures: int, screen: TrainingScreen, heard: Heard) -> None:
+def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> None:
     """Run a job to its end.
 
     Args:
         job: what the workers do; its monitor must be running.
-        max_failures: failures of workers after which Ray gives up (count).
+        scaling: how many workers, and how often they may be preempted.
         screen: shows what the workers tell.
         heard: filled with what the workers tell, also when the job fails.
 
@@ -83,13 +89,15 @@ def launch(job: Job, max_failures: int, screen: TrainingScreen, heard: Heard) ->
         name="bessemer-listener",
         daemon=True,
     )
+    # Those of an earlier driver say nothing of these workers.
+    shutil.rmtree(job.run_dir / POSITIONS_FOLDER, ignore_errors=True)
     log_file = job.run_dir / LOGS_FOLDER / "ray.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     # Ray writes about dead workers to the driver's standard error; the screen says it in its own way.
     with open(log_file, "a", encoding="utf-8") as log, contextlib.redirect_stderr(log), screen:
         listener.start()
         try:
-            _trainer(job, max_failures).fit()
+            _trainer(job, scaling).fit()
         except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
             failure = error
         finally:
@@ -100,26 +108,38 @@ def launch(job: Job, max_failures: int, screen: TrainingScreen, heard: Heard) ->
     if heard.error is not None:
         raise heard.error
     if failure is not None:
-        raise _named(failure, job, max_failures) from failure
+        raise _named(failure, job) from failure
 
 
-def _trainer(job: Job, max_failures: int) -> TorchTrainer:
+def _trainer(job: Job, scaling: Scaling) -> TorchTrainer:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _RAY_POLL_S)
+    os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", _PREEMPTION_POLL_S)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     placement = job.placement
+    elastic = placement.max_workers is not None and job.mode == "train"
+    if elastic:
+        # Ray knows of a dead node late, and waits for room on it before it asks again what there is.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _START_TIMEOUT_S)
+    assert job.monitor is not None
     return TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if placement.use_gpu else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=placement.num_workers,
+            num_workers=(placement.num_workers, placement.max_workers) if elastic else placement.num_workers,
+            elastic_resize_monitor_interval_s=scaling.resize_every_s,
             use_gpu=placement.use_gpu,
             resources_per_worker=placement.resources_per_worker,
         ),
         run_config=ray.train.RunConfig(
             name=job.run_dir.name,
             storage_path=str(job.run_dir.parent),
-            failure_config=ray.train.FailureConfig(max_failures=max_failures),
+            # Failures are counted by the ledger, which knows what Ray takes for one and is none; it ends
+            # the run through the callback.
+            failure_config=ray.train.FailureConfig(
+                max_failures=-1, max_preemption_failures=scaling.max_preemptions
+            ),
+            callbacks=[Casualties(job.monitor, job.run_dir)],
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
@@ -141,7 +161,7 @@ def _listen(monitor: Monitor, heard: Heard, screen: TrainingScreen, done: thread
         last = done.wait(_READ_EVENTS_EVERY_S)
 
 
-def _named(error: BaseException, job: Job, max_failures: int) -> BessemerError:
+def _named(error: BaseException, job: Job) -> BessemerError:
     """Find the first cause in what Ray reports."""
     causes = list(getattr(error, "worker_failures", {}).values()) or [error]
     for cause in causes:
@@ -152,13 +172,14 @@ def _named(error: BaseException, job: Job, max_failures: int) -> BessemerError:
             current = getattr(current, "cause", None) or current.__cause__
     text = str(causes[0]).strip().splitlines()
     return TrainingError(
-        f"training failed after {max_failures} restarts: {text[0] if text else type(error).__name__}",
+        f"training failed: {text[0] if text else type(error).__name__}",
         expected="workers that live until the program ends",
-        todo=f"see {_relative(job.run_dir / LOGS_FOLDER)} and Ray's logs; scaling.max_failures allows more",
+        todo=f"see {shown_path(job.run_dir / LOGS_FOLDER)} and Ray's logs",
     )
 
 
-def _relative(path: Path) -> Any:
+def shown_path(path: Path) -> Path:
+    """Return a path as it is shown: from the current folder, if it is in there."""
     try:
         return path.relative_to(Path.cwd())
     except ValueError:

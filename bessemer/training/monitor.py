@@ -1,13 +1,14 @@
 """The line between the workers of a run and its driver: a small actor that keeps events until read.
 
 Ray Train's own channel is polled every two seconds and holds one report, so it cannot carry
-progress. This one is fire and forget for the workers, and outlives them, so it also counts the
-attempts and knows whether the last one failed in the same way as the one before.
+progress. This one is fire and forget for the workers, and outlives them, so it also keeps the ledger
+of attempts.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bessemer.errors import BessemerError
+from bessemer.training.attempts import Beginning, Kind, Ledger, Limits, Report, Why
 from bessemer.utils.events import Event
 
 _MAX_EVENTS = 10_000
@@ -27,28 +29,38 @@ class Attempt:
     Attributes:
         number: 1 for the first attempt of the run.
         give_up: why it should not train at all, or None.
+        wait_s: how long to wait before it trains (seconds).
+        why: what ended the attempt before.
     """
 
     number: int
     give_up: BessemerError | None
+    wait_s: float = 0.0
+    why: Why = "start"
 
 
 class Mailbox:
     """State of the actor; an ordinary class, so that tests need no Ray."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None, logs: str = "the run's logs") -> None:
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
-        self._num_attempts = 0
+        self._ledger = Ledger(limits or Limits(), logs)
         self._final_error: BessemerError | None = None
-        self._failures: dict[tuple[int, str], int] = {}
         self._stop_wished = False
         self._stopped_at: int | None = None
 
-    def begin_attempt(self) -> Attempt:
-        """Count an attempt, unless it is to give up; the main worker calls it once when it starts."""
+    def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
+        """Count an attempt, unless it is to give up; the main worker calls it once when it starts.
+
+        Args:
+            checkpoint: step of the newest checkpoint, if there is one (count).
+        """
         if self._final_error is None:
-            self._num_attempts += 1
-        return Attempt(self._num_attempts, self._final_error)
+            begun = self._ledger.begin(checkpoint)
+            if isinstance(begun, Beginning):
+                return Attempt(begun.number, None, begun.wait_s, begun.why)
+            self.fail(begun)
+        return Attempt(self._ledger.num_attempts, self._final_error)
 
     def send(self, event: Event) -> None:
         """Keep an event for the driver."""
@@ -58,11 +70,32 @@ class Mailbox:
         """Record an error that no restart can mend."""
         self._final_error = self._final_error or error
 
-    def failed_at(self, step: int, error: BessemerError) -> None:
-        """Record an error of the project's code; the same one in two attempts at one step is final."""
-        first_attempt = self._failures.setdefault((step, error.found), self._num_attempts)
-        if first_attempt != self._num_attempts:
+    def failed_at(
+        self, step: int, error: BessemerError, rank: int = 0, details: str = "", collateral: bool = False
+    ) -> None:
+        """Record an error of the project's code; the same one in two attempts at one step is final.
+
+        Args:
+            step: optimizer steps that were complete (count).
+            error: what the worker met.
+            rank: of the worker.
+            details: where it was, in words.
+            collateral: whether it only says that another worker is gone.
+        """
+        kind: Kind = "collateral" if collateral else "program"
+        self._ledger.note(Report(rank, kind, error, step, details))
+
+    def ended(self, reports: Sequence[Report]) -> BessemerError | None:
+        """Take what Ray says of the workers; return why the run ends, or None if it begins again."""
+        error = self._ledger.ended(reports)
+        if error is not None:
             self.fail(error)
+        return self._final_error
+
+    def noticed(self, event: Event) -> None:
+        """Record that a node of this attempt is about to be taken away, and tell the driver."""
+        self._ledger.notice()
+        self.send(event)
 
     def wish_stop(self) -> None:
         """Ask the workers to end at their next step."""
@@ -84,7 +117,7 @@ class Mailbox:
         """Return the events since the last call, the final error, and the number of attempts."""
         events = list(self._events)
         self._events.clear()
-        return events, self._final_error, self._num_attempts
+        return events, self._final_error, self._ledger.num_attempts
 
 
 class Monitor:
@@ -94,14 +127,19 @@ class Monitor:
         self._actor = actor
 
     @classmethod
-    def start(cls) -> Monitor:
-        """Start the actor on the driver's node, reserving nothing: another node may die without it."""
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        return cls(ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote())
+    def start(cls, limits: Limits | None = None, logs: str = "the run's logs") -> Monitor:
+        """Start the actor on the driver's node, reserving nothing: another node may die without it.
 
-    def begin_attempt(self) -> Attempt:
-        """Count an attempt and wait for what is known about it."""
-        attempt: Attempt = ray.get(self._actor.begin_attempt.remote())
+        Args:
+            limits: how often and how fast the workers begin again.
+            logs: folder of the run's logs, as errors name it.
+        """
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return cls(ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote(limits, logs))
+
+    def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
+        """Count an attempt and wait for what is known about it; see `Mailbox.begin_attempt`."""
+        attempt: Attempt = ray.get(self._actor.begin_attempt.remote(checkpoint))
         return attempt
 
     def send(self, event: Event) -> None:
@@ -112,9 +150,20 @@ class Monitor:
         """Tell the driver that no restart can help; waits until it is recorded."""
         ray.get(self._actor.fail.remote(error))
 
-    def failed_at(self, step: int, error: BessemerError) -> None:
+    def failed_at(
+        self, step: int, error: BessemerError, rank: int = 0, details: str = "", collateral: bool = False
+    ) -> None:
         """Tell the driver that the project's code failed; waits until it is recorded."""
-        ray.get(self._actor.failed_at.remote(step, error))
+        ray.get(self._actor.failed_at.remote(step, error, rank, details, collateral))
+
+    def ended(self, reports: Sequence[Report]) -> BessemerError | None:
+        """Say what Ray says of the workers; return why the run ends, or None if it begins again."""
+        error: BessemerError | None = ray.get(self._actor.ended.remote(list(reports)))
+        return error
+
+    def noticed(self, event: Event) -> None:
+        """Tell the driver that a node is about to be taken away; returns at once."""
+        self._actor.noticed.remote(event)
 
     def wish_stop(self) -> None:
         """Ask the workers to end at their next step; returns at once."""

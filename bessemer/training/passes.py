@@ -22,6 +22,7 @@ from bessemer.models.architectures import synchronise_buffers
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
 from bessemer.training.optimizers import StepHooks
+from bessemer.training.positions import PositionFile
 from bessemer.training.values import Totals
 from bessemer.utils.collectives import Group
 
@@ -78,6 +79,7 @@ class Passes:
         totals: returns the totals that are alive.
         progress: told batches that are done, and batches in all if that is known, now and then.
         keeper: told where the program is.
+        position: written at every batch, or None to write nothing.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Passes:
         totals: Callable[[], Iterable[Totals]],
         progress: Callable[[int, int | None], None],
         keeper: PassKeeper,
+        position: PositionFile | None = None,
     ) -> None:
         self._group = group
         self._device = device
@@ -101,6 +104,7 @@ class Passes:
         self._totals = totals
         self._progress = progress
         self._keeper = keeper
+        self._position = position
         self._active: list[_ActivePass] = []
         self._waiting: dict[int, list[dict[str, Any]]] = {}
         self._any_abandoned = False
@@ -214,6 +218,10 @@ class Passes:
 
     def batch_ready(self, entered: LoaderPass[Any], fetched: Fetched, waited_s: float) -> None:
         """Account for a batch that goes to the loop body."""
+        if self._position is not None:
+            loader = entered.loader
+            where = (loader.number, entered.number, entered.position - 1)
+            self._position.write(self._hooks.step, *where, loader.plan, loader.shard)
         self.settle()
         active = self._of(entered.serial)
         if active is None:

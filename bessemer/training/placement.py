@@ -36,12 +36,13 @@ class Placement:
     """How a run uses the cluster.
 
     Attributes:
-        num_workers: processes that train (count).
+        num_workers: processes that train; the least of them where the number follows the cluster (count).
         use_gpu: whether they compute on GPUs.
         cpus_per_worker: logical CPUs reserved for each (count).
         gpus_per_worker: GPUs reserved for each; 0 without GPUs (count).
         tasks_per_worker: Ray Data tasks that fetch for one worker at a time (count).
         cpus_per_task: logical CPUs for a Ray Data task; 0 where the workers have them all.
+        max_workers: the most processes that train, where the number follows the cluster (count).
     """
 
     num_workers: int
@@ -50,6 +51,7 @@ class Placement:
     gpus_per_worker: float
     tasks_per_worker: int
     cpus_per_task: float
+    max_workers: int | None = None
 
     @property
     def resources_per_worker(self) -> dict[str, float]:
@@ -61,17 +63,18 @@ class Placement:
 
 
 def decide_placement(scaling: Scaling, data: Data, nodes: Sequence[Node]) -> Placement:
-    """Decide how a run uses a cluster.
+    """Decide how a run uses a cluster; where the number of workers follows it, for the least of them.
 
     Raises:
         PlacementError: the workers do not fit; says how many would.
     """
     with_gpu = _num_fitting(nodes, scaling.cpus_per_worker, scaling.gpus_per_worker)
     with_cpu = _num_fitting(nodes, scaling.cpus_per_worker, 0)
-    use_gpu = scaling.device == "gpu" or (scaling.device == "auto" and with_gpu >= scaling.num_workers)
+    num_workers = scaling.min_workers
+    use_gpu = scaling.device == "gpu" or (scaling.device == "auto" and with_gpu >= num_workers)
     fitting = with_gpu if use_gpu else with_cpu
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    if fitting < scaling.num_workers:
+    if fitting < num_workers:
         wish = f"{scaling.cpus_per_worker:g} CPU"
         if use_gpu:
             wish += f" and {scaling.gpus_per_worker:g} GPU"
@@ -81,23 +84,24 @@ def decide_placement(scaling: Scaling, data: Data, nodes: Sequence[Node]) -> Pla
             else "lower --scaling.cpus-per-worker" + (" or set --scaling.device cpu" if use_gpu else "")
         )
         raise PlacementError(
-            f"{scaling.num_workers} workers of {wish} each, on {len(nodes)} node(s) that have "
+            f"{num_workers} workers of {wish} each, on {len(nodes)} node(s) that have "
             f"{cpus:g} CPU and {gpus:g} GPU",
             expected=f"at most {fitting} such workers fit",
             todo=f"{less}, or add nodes to the cluster",
         )
-    spare = cpus - scaling.num_workers * scaling.cpus_per_worker
-    tasks_per_worker = data.tasks_per_worker or min(
-        max(_LEAST_TASKS, int(spare / scaling.num_workers)), _MOST_TASKS
-    )
-    num_tasks = scaling.num_workers * tasks_per_worker
+    spare = cpus - num_workers * scaling.cpus_per_worker
+    spare_tasks = min(max(_LEAST_TASKS, int(spare / num_workers)), _MOST_TASKS)
+    tasks_per_worker = data.tasks_per_worker or spare_tasks
+    # Workers that come later take what is spare now.
+    has_spare = not scaling.is_elastic and spare >= num_workers * tasks_per_worker
     return Placement(
-        num_workers=scaling.num_workers,
+        num_workers=num_workers,
         use_gpu=use_gpu,
         cpus_per_worker=scaling.cpus_per_worker,
         gpus_per_worker=scaling.gpus_per_worker if use_gpu else 0.0,
         tasks_per_worker=tasks_per_worker,
-        cpus_per_task=1.0 if spare >= num_tasks else 0.0,
+        cpus_per_task=1.0 if has_spare else 0.0,
+        max_workers=scaling.max_workers if scaling.is_elastic else None,
     )
 
 

@@ -23,6 +23,7 @@ class Schedule:
         group: the workers.
         stop_wished: whether somebody asked this worker to end at the next step.
         clock: seconds from any beginning.
+        notices: how many notices came that this worker will not live long (count).
 
     Attributes:
         stop: whether all workers are to end; at the next checkpoint.
@@ -34,25 +35,31 @@ class Schedule:
         group: Group,
         stop_wished: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        notices: Callable[[], int] = lambda: 0,
     ) -> None:
         self._settings = checkpoint
         self._group = group
         self._stop_wished = stop_wished
         self._clock = clock
+        self._notices = notices
+        self._notices_seen = 0
+        self._notices_met = 0
         self._taken_at = clock()
         self._taken_step = 0
-        self._time_is_up = False
+        self._early = False
         self.stop = False
 
     def wishes(self) -> list[float]:
-        """Return what this worker wishes for, 0 or 1 each: a checkpoint by the clock, a stop."""
+        """Return what this worker wishes for, 0 or 1 each: a checkpoint before the steps ask, a stop."""
         every_s = self._settings.every_s
         late = self._group.rank == 0 and every_s > 0 and self._clock() - self._taken_at >= every_s
-        return [float(late), float(self._stop_wished())]
+        self._notices_seen = self._notices()
+        noticed = self._notices_seen > self._notices_met
+        return [float(late or noticed), float(self._stop_wished())]
 
     def heard(self, wishes: Sequence[float]) -> None:
         """Take the sum of every worker's wishes."""
-        self._time_is_up |= wishes[0] > 0
+        self._early |= wishes[0] > 0
         self.stop |= wishes[1] > 0
 
     def meet(self) -> None:
@@ -62,10 +69,11 @@ class Schedule:
     def is_due(self, step: int) -> bool:
         """Whether a checkpoint is to be taken after so many steps (count)."""
         every = self._settings.every_steps
-        return self.stop or self._time_is_up or (every > 0 and step - self._taken_step >= every)
+        return self.stop or self._early or (every > 0 and step - self._taken_step >= every)
 
     def taken(self, step: int) -> None:
         """A checkpoint was taken, or loaded, at a step."""
         self._taken_at = self._clock()
         self._taken_step = step
-        self._time_is_up = False
+        self._early = False
+        self._notices_met = self._notices_seen

@@ -36,6 +36,7 @@ from bessemer.training.metrics import PendingMetrics
 from bessemer.training.optimizers import StepHooks
 from bessemer.training.outlet import Outlet
 from bessemer.training.passes import Passes
+from bessemer.training.positions import PositionFile
 from bessemer.training.recovery import Created, generator_states, restore_generators
 from bessemer.training.replay import Done, Frame, Moment, copied
 from bessemer.training.schedule import Schedule
@@ -74,7 +75,9 @@ class Surroundings:
         open_source: starts a stream for a loader, or None to fetch in process.
         mode: how much of the program is run.
         stop_wished: whether this worker was asked to end at the next step.
+        notices: how many notices came that this worker will not live long (count).
         check_data: whether to refuse data other than those that made the checkpoint.
+        position: where it says at which batch it is, or None.
     """
 
     settings: Settings
@@ -87,7 +90,9 @@ class Surroundings:
     open_source: OpenSource | None = None
     mode: Mode = "train"
     stop_wished: Callable[[], bool] = lambda: False
+    notices: Callable[[], int] = lambda: 0
     check_data: bool = False
+    position: PositionFile | None = None
 
 
 class Session:
@@ -105,7 +110,12 @@ class Session:
         self.examples: dict[int, np.ndarray[Any, Any]] = {}
         self.meter = TurnMeter()
         self.metrics = PendingMetrics(self.group, self.outlet, self.meter)
-        self.schedule = Schedule(surroundings.settings.checkpoint, self.group, surroundings.stop_wished)
+        self.schedule = Schedule(
+            surroundings.settings.checkpoint,
+            self.group,
+            surroundings.stop_wished,
+            notices=surroundings.notices,
+        )
         self.reducer = GradientReducer(
             self.group,
             surroundings.settings.scaling.loss_reduction,
@@ -129,6 +139,7 @@ class Session:
             lambda: [value for value in self.values.values() if isinstance(value, Totals)],
             self._show_progress,
             self,
+            surroundings.position,
         )
         self.last_metrics: dict[str, float] = {}
         self._resume = surroundings.resume
@@ -233,6 +244,8 @@ class Session:
         """Begin a turn."""
         self.hooks.new_round()
         self._num_turns += 1
+        if self.given.position is not None:
+            self.given.position.write(self.hooks.step)
         if not loop.counts_steps or loop.turns % self._row_every(loop) == 0:
             self.meter.reset()
         if not self.replay.going_on:

@@ -38,6 +38,7 @@ from bessemer.tracking import (
 from bessemer.training.folders import (
     CHECKPOINTS_FOLDER,
     LOCK_FILE,
+    LOGS_FOLDER,
     RAY_SNAPSHOT_FILE,
     RECORD_FILE,
     RESULT_FILE,
@@ -140,7 +141,8 @@ def fit(
     placement = place_workers(settings)
     store_checked.result()
 
-    from bessemer.training.launch import Heard, launch
+    from bessemer.training.attempts import Limits
+    from bessemer.training.launch import Heard, launch, shown_path
     from bessemer.training.monitor import Monitor
     from bessemer.training.worker import Job
 
@@ -167,7 +169,7 @@ def fit(
         record_run(run_dir, tracked)
     status: Status = "FAILED"
     heard = Heard({})
-    monitor = Monitor.start()
+    monitor = Monitor.start(Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER)))
     try:
         job = Job(
             search_path=tuple(search_path),
@@ -183,7 +185,7 @@ def fit(
             allow_drift=resume is not None and resume.allow_drift,
         )
         with stopping(monitor, console):
-            launch(job, settings.scaling.max_failures, TrainingScreen(console), heard)
+            launch(job, settings.scaling, TrainingScreen(console), heard)
         status = "FINISHED" if heard.stopped_at is None else "KILLED"
     except KeyboardInterrupt:
         status = "KILLED"

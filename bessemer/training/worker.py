@@ -7,6 +7,8 @@ pieces below it know nothing of Ray and are used by tests as they are.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import os
 import sys
 import threading
 import time
@@ -28,15 +30,19 @@ from bessemer.data.generators import seed_generators
 from bessemer.data.order import Plan
 from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
 from bessemer.tracking import MetricWriter, TrackedRun, log_model
+from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
-from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
-from bessemer.training.monitor import Monitor
+from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER, POSITIONS_FOLDER
+from bessemer.training.monitor import Attempt, Monitor
+from bessemer.training.notices import Notices, sigterm_noted
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
+from bessemer.training.positions import PositionFile, all_ids, position_file
+from bessemer.training.positions import State as WorkerState
 from bessemer.training.run import Run, set_current_run
 from bessemer.training.session import Mode, ProgramInspected, RunStopped, Session, Surroundings, closing
-from bessemer.training.watchdog import Watchdog
-from bessemer.utils.collectives import Group
+from bessemer.training.watchdog import EXIT_STATUS, Watchdog
+from bessemer.utils.collectives import Group, says_a_peer_is_gone
 from bessemer.utils.events import AttemptStarted, Note
 
 # How long after a signal the workers hear of it, at most.
@@ -112,19 +118,13 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     """
     sys.path[:0] = [folder for folder in job.search_path if folder not in sys.path]
     settings: Settings = cloudpickle.loads(job.settings)
-    resumed, attempt = False, 1
-    if group.rank == 0 and job.monitor is not None:
-        started = job.monitor.begin_attempt()
-        resumed, attempt = job.resumed or started.number > 1, started.number
-        give_up = started.give_up is not None
-    else:
-        give_up = False
-    if group.broadcast_object(give_up):
+    checkpoint = settings.checkpoint
+    attempt = group.broadcast_object(_begun(job, settings) if group.rank == 0 else None)
+    if attempt.give_up is not None:
         return None
     outlet = Outlet()
     if group.rank == 0:
-        outlet = Outlet(_writer(job, settings, resumed), job.monitor)
-    checkpoint = settings.checkpoint
+        outlet = Outlet(_writer(job, settings, job.resumed or attempt.number > 1), job.monitor)
     store = CheckpointStore(
         str(job.run_dir / CHECKPOINTS_FOLDER),
         checkpoint.keep,
@@ -135,7 +135,9 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     state = _starting_state(job, store, group)
     if group.rank == 0:
         step = state["step"] if state else None
-        outlet.event(AttemptStarted(attempt, f"{group.size} x {device.type}", step))
+        where = f"{group.size} x {device.type}"
+        outlet.event(AttemptStarted(attempt.number, where, step, attempt.why, attempt.wait_s))
+    position = _position(job, group, attempt.number)
     surroundings = Surroundings(
         settings=settings,
         group=group,
@@ -147,7 +149,9 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         open_source=open_source if settings.data.source == "ray" else None,
         mode=job.mode,
         stop_wished=_stop_wish(job.monitor if group.rank == 0 else None),
+        notices=(notices := _notices(job)),
         check_data=job.resumed and not job.allow_drift,
+        position=position,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -155,11 +159,14 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         prints_of(group.rank == 0, log_file, lambda: outlet.muted),
         closing(Session(surroundings)) as session,
         _watched(session, settings.scaling.step_timeout_s, job.run_dir / LOGS_FOLDER),
+        _crashes_written(job, group.rank),
+        sigterm_noted(notices.sigterm) if job.mode == "train" else contextlib.nullcontext(),
     ):
         failure = _run_program(job, session)
         if isinstance(failure, RunStopped):
             store.close()
             outlet.close()
+            _mark(position, "ended")
             if group.rank == 0 and job.monitor is not None:
                 job.monitor.stopped(session.hooks.step)
             return None
@@ -173,6 +180,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
             if job.mode == "train" and best is not None:
                 _log_best_model(job, session, store, best)
         outlet.close()
+        _mark(position, "ended")
     return best if isinstance(best, Saved) else None
 
 
@@ -180,11 +188,72 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
 def _watched(session: Session, limit_s: float, logs: Path) -> Iterator[None]:
     """End this process when the session makes no progress for too long."""
     log_file = logs / f"hung-worker-{session.group.rank}.log"
-    watchdog = Watchdog(limit_s, lambda: session.progress, log_file)
+
+    def end() -> None:
+        _mark(session.given.position, "hung")
+        os._exit(EXIT_STATUS)
+
+    watchdog = Watchdog(limit_s, lambda: session.progress, log_file, end)
     try:
         yield
     finally:
         watchdog.close()
+
+
+def _begun(job: Job, settings: Settings) -> Attempt:
+    """Count the attempt, and wait before it if the ones before it failed in a row."""
+    if job.monitor is None:
+        return Attempt(1, None)
+    store = CheckpointStore(str(job.run_dir / CHECKPOINTS_FOLDER), settings.checkpoint.keep)
+    complete = store.complete() if job.mode == "train" else []
+    attempt = job.monitor.begin_attempt(complete[-1].step if complete else None)
+    time.sleep(attempt.wait_s)
+    return attempt
+
+
+def _position(job: Job, group: Group, attempt: int) -> PositionFile | None:
+    """Begin to say where this worker is, if there is room to."""
+    if job.mode != "train":
+        return None
+    try:
+        path = position_file(job.run_dir / POSITIONS_FOLDER, group.rank)
+        return PositionFile(path, group.rank, group.size, attempt)
+    except OSError as error:
+        if job.monitor is not None:
+            job.monitor.send(Note(f"a worker cannot write down where it is: {error.strerror or error}"))
+        return None
+
+
+def _mark(position: PositionFile | None, state: WorkerState) -> None:
+    if position is not None:
+        position.mark(state)
+
+
+def _notices(job: Job) -> Notices:
+    """Return what counts the notices that this worker will not live long, and tells the driver."""
+    monitor = job.monitor
+    if monitor is None:
+        return Notices(frozenset, lambda _text: None)
+    from bessemer.training.casualties import nodes_to_go
+
+    return Notices(nodes_to_go, lambda text: monitor.noticed(Note(text)))
+
+
+@contextlib.contextmanager
+def _crashes_written(job: Job, rank: int) -> Iterator[None]:
+    """Have Python write the stack to the logs when a signal such as SIGSEGV ends this process."""
+    if job.mode != "train" or job.monitor is None:
+        yield
+        return
+    log_file = job.run_dir / LOGS_FOLDER / f"crash-worker-{rank}.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with open(log_file, "w", encoding="utf-8") as log:
+        faulthandler.enable(log, all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.enable(all_threads=False)
+    log_file.unlink(missing_ok=True)
 
 
 def _stop_wish(monitor: Monitor | None) -> Callable[[], bool]:
@@ -228,14 +297,20 @@ def _failed(job: Job, session: Session, error: Exception) -> None:
     """Tell the driver what went wrong, and Ray whether a restart may help."""
     log_file = job.run_dir / LOGS_FOLDER / f"error-worker-{session.group.rank}.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    log_file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    position = session.given.position
+    _mark(position, "failed")
+    where = position.read() if position is not None else None
+    traceback_text = "".join(traceback.format_exception(error))
+    log_file.write_text(traceback_text + all_ids(where), encoding="utf-8")
     named = error if isinstance(error, BessemerError) else _as_training_error(error, log_file)
     if job.monitor is not None:
         if isinstance(named, UserError):
             # Every worker meets it at the same line, so all end here and none waits for another.
             job.monitor.fail(named)
             return
-        job.monitor.failed_at(session.hooks.step, named)
+        details = details_of(where) if where is not None else f"worker {session.group.rank}"
+        collateral = says_a_peer_is_gone(error)
+        job.monitor.failed_at(session.hooks.step, named, session.group.rank, details, collateral)
     raise named from error
 
 
@@ -336,8 +411,8 @@ def _stream_opener(job: Job, group: Group) -> OpenSource:
             prefetch_blocks=data.prefetch_blocks,
             block_bytes=data.block_bytes,
             cpus_per_task=placement.cpus_per_task,
-            reserved_cpus=placement.num_workers * placement.cpus_per_worker,
-            reserved_gpus=placement.num_workers * placement.gpus_per_worker,
+            reserved_cpus=group.size * placement.cpus_per_worker,
+            reserved_gpus=group.size * placement.gpus_per_worker,
         )
         fetching = Fetching(shipped[recipe], ray.put(plan), group.rank, group.size)
         return Stream(fetching, options, start, stop, block_steps)

@@ -6,11 +6,15 @@ identity, so the same code runs in a test, in one process, and on many nodes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# What gloo, NCCL and torch's store write about when another process is gone.
+_PEER_IS_GONE = re.compile(r"\bgloo\b|\bNCCL\b|ProcessGroup|TCPStore")
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,11 @@ class Group:
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value, group=self.handle)
         return values
+
+
+def says_a_peer_is_gone(error: BaseException) -> bool:
+    """Whether an error only says that a collective operation failed, most often for want of a worker.
+
+    Its text is looked at too, since an error that was sent to another process has lost its cause.
+    """
+    return isinstance(error, dist.DistError) or _PEER_IS_GONE.search(str(error)) is not None

@@ -24,6 +24,7 @@ from bessemer.utils.events import Progress as PassProgress
 
 _FIXED_COLUMNS = ("samples/s", "data wait", "time", "left")
 _MIN_WIDTH = 9
+_WHY = {"preemption": "a node was taken away, workers restarted"}
 
 
 class TrainingScreen:
@@ -100,7 +101,12 @@ class TrainingScreen:
         text = f"training on {event.device}"
         if event.number > 1:
             where = "from the start" if event.resumed_step is None else f"from step {event.resumed_step}"
-            text = f"attempt {event.number}: workers restarted, training goes on {where}"
+            text = f"attempt {event.number}: {_WHY.get(event.why, 'workers restarted')}"
+            if event.why == "resize":
+                text = f"attempt {event.number}: training on {event.device} now"
+            if event.waited_s > 0:
+                text += f" after a wait of {duration(event.waited_s)}"
+            text += f", training goes on {where}"
         elif event.resumed_step is not None:
             text += f", from step {event.resumed_step}"
         self._console.print(text, style="bold", markup=False)

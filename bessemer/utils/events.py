@@ -47,11 +47,15 @@ class AttemptStarted:
         number: 1 for the first attempt of the run.
         device: what the workers compute on, such as "2 x cpu".
         resumed_step: optimizer step of the checkpoint it goes on from, or None for a fresh start.
+        why: what ended the attempt before: "failure", "preemption" or "resize"; "start" for the first.
+        waited_s: pause before it, because attempts failed in a row (seconds).
     """
 
     number: int
     device: str
     resumed_step: int | None
+    why: str = "start"
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True)
