@@ -17,6 +17,7 @@ it is longer than 16 steps take, the steps after them are not quiet and the extr
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import sys
@@ -106,7 +107,7 @@ def program(run: Any, _settings: Any) -> None:
 
 def figures(done: list[float], written_s: list[float]) -> dict[str, float]:
     """Return the figures of a run from when each of its steps was done (seconds)."""
-    gaps = [after - before for before, after in zip(done, done[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(done)]
     half = _EVERY_STEPS // 2
     extra, pauses, quiet = [], [], []
     for number in range(1, _NUM_CHECKPOINTS):  # the first checkpoint is not counted
