@@ -16,12 +16,14 @@ against Bessemer with its default settings (`data.source = "ray"`) and one worke
 - start: samples a second from the first batch on, over a fixed number of samples. What each way still
   starts after its first batch counts: Bessemer makes its first batches in the training process while
   its stream starts.
-- steady: the same over the second half of these samples.
+- steady: the same over the second half of these samples; `longest_wait_s` is the longest time between
+  two batches in it.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 import tempfile
 import time
@@ -149,6 +151,7 @@ def take(kind: str, epochs: Iterable[Any], loader: Any) -> None:
             "start_per_s": sum(counts[1:]) / (times[-1] - times[0]),
             "steady_per_s": sum(counts[half + 1 :]) / (times[-1] - times[half]),
             "first_batch_s": times[0] - begun,
+            "longest_wait_s": max(after - before for before, after in itertools.pairwise(times[half:])),
         }
     )
 
