@@ -6,10 +6,10 @@ The data set has 10,000,000 samples, shuffled, in batches of 256. A run takes a 
 checkpoint in the middle of its epoch; copies of it have their position set to 10, 50 and 90 % of the
 epoch and are gone on with as `bessemer train --resume` does. Measured inside the workers' program,
 from its first line to its first batch: making the model, the replay, putting the state back, and
-finding the place in the data; not the start of Ray. A second of it is what torch imports when the first
-optimizer is made, so the time from the loop's beginning to its first batch is judged too, deep in the
-epoch against near its start: it must not grow with the position. `stream_s` is the time to batch 200, which comes
-through Ray Data and not from the training process itself; it is shown and has no goal.
+finding the place in the data; not the start of Ray. A second of it is what torch imports when the
+first optimizer is made, so the time from the loop's beginning to its first batch is judged too, deep
+in the epoch against near its start: it must not grow with the position. `stream_s` is the time to
+batch 200, which comes through Ray Data and not from the training process itself; it has no goal.
 """
 
 from __future__ import annotations
