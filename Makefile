@@ -8,6 +8,8 @@ PYTHON ?= python3
 PORT ?= 5000
 DASHBOARD_PORT ?= 8265
 KILLS ?= 100
+PAIRS ?= 5
+RESULTS ?= benchmarks/results
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,8 +22,8 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune convert evaluate config doctor drill soak mlflow head head-stop \
-	build deploy clean lock ci
+	validate-data train train-all tune convert evaluate config doctor drill soak benchmark mlflow head \
+	head-stop build deploy clean lock ci
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -97,6 +99,16 @@ drill: $(STAMP) ## Kill, stop and starve training in many ways; no number may ch
 
 soak: $(STAMP) ## Kill workers and drivers KILLS times, and log what came of it in docs/soak.md
 	@$(BESSEMER) drill --project $(PROJECT) --soak $(KILLS) $(ARGS)
+
+BENCHMARKS := startup steps loaders epochs seeking checkpoints recovery
+
+benchmark: $(STAMP) ## Measure against what one would use instead (hours; PAIRS=5 RESULTS=benchmarks/results)
+	@mkdir -p $(RESULTS)
+	@failed=""; for name in $(BENCHMARKS); do \
+		echo "== $$name"; \
+		$(BIN)/python benchmarks/$$name.py --pairs $(PAIRS) --out $(RESULTS)/$$name.json || \
+			failed="$$failed $$name"; \
+	done; test -z "$$failed" || { echo "an error, or a missed bound:$$failed" >&2; exit 1; }
 
 mlflow: $(STAMP) ## Open the MLflow page on the local store (PORT=5000), until Ctrl-C
 	@$(BESSEMER) mlflow --port $(PORT)
