@@ -15,11 +15,11 @@ from bessemer.utils.console import TrainingScreen, duration, guess_direction, nu
 from bessemer.utils.events import (
     AttemptStarted,
     Event,
-    FirstStep,
     LayerRow,
     ModelPlaced,
     Note,
     Progress,
+    Tally,
     TurnEnded,
 )
 
@@ -67,7 +67,7 @@ def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
 
 def test_a_pipe_gets_no_control_codes_and_no_progress() -> None:
     begun = AttemptStarted(1, "cpu", None)
-    text = shown(MODEL, begun, Progress(0, 3, 5, 10), FirstStep(1.0), turn(1, loss=0.5))
+    text = shown(MODEL, begun, Progress(0, 3, 5, 10), Tally(1, 2.0, 1.0), turn(1, loss=0.5))
     assert "\x1b" not in text
     assert "\r" not in text
     assert len(text.splitlines()) == 3

@@ -15,7 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bessemer.errors import BessemerError
-from bessemer.utils.events import Event
+from bessemer.utils.events import Event, Tally
 
 _MAX_EVENTS = 10_000
 
@@ -27,10 +27,12 @@ class Attempt:
     Attributes:
         number: 1 for the first attempt of the run.
         give_up: why it should not train at all, or None.
+        reached: last step of the run that an earlier attempt told of (count).
     """
 
     number: int
     give_up: BessemerError | None
+    reached: int = 0
 
 
 class Mailbox:
@@ -39,6 +41,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._num_attempts = 0
+        self._reached = 0
         self._final_error: BessemerError | None = None
         self._failures: dict[tuple[int, str], int] = {}
         self._stop_wished = False
@@ -48,11 +51,13 @@ class Mailbox:
         """Count an attempt, unless it is to give up; the main worker calls it once when it starts."""
         if self._final_error is None:
             self._num_attempts += 1
-        return Attempt(self._num_attempts, self._final_error)
+        return Attempt(self._num_attempts, self._final_error, self._reached)
 
     def send(self, event: Event) -> None:
         """Keep an event for the driver."""
         self._events.append(event)
+        if isinstance(event, Tally):
+            self._reached = max(self._reached, event.step)
 
     def fail(self, error: BessemerError) -> None:
         """Record an error that no restart can mend."""

@@ -18,6 +18,7 @@ from bessemer.data.datasets import Fetched
 from bessemer.data.loaders import Loader, LoaderPass
 from bessemer.data.order import mix
 from bessemer.models.architectures import synchronise_buffers
+from bessemer.training.ledger import Ledger
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
 from bessemer.training.optimizers import StepHooks
@@ -77,6 +78,7 @@ class Passes:
         totals: returns the totals that are alive.
         progress: told batches that are done, and batches in all, now and then.
         keeper: told where the program is.
+        ledger: counts for the account of the run.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Passes:
         totals: Callable[[], Iterable[Totals]],
         progress: Callable[[int, int], None],
         keeper: PassKeeper,
+        ledger: Ledger,
     ) -> None:
         self._group = group
         self._device = device
@@ -100,6 +103,7 @@ class Passes:
         self._totals = totals
         self._progress = progress
         self._keeper = keeper
+        self._ledger = ledger
         self._active: list[_ActivePass] = []
         self._waiting: dict[int, list[dict[str, Any]]] = {}
         self._any_abandoned = False
@@ -172,6 +176,7 @@ class Passes:
         return False
 
     def _enter(self, entered: LoaderPass[Any], fork: bool = True) -> _ActivePass:
+        self._ledger.cut()
         loader = entered.loader
         sharded = loader.shard and self._group.size > 1
         free = [totals for totals in self._totals() if not totals.in_pass]
@@ -225,6 +230,7 @@ class Passes:
         for totals in active.totals:
             totals.begin_step(counts=fetched.num_samples > 0)
         self._meter.waited(waited_s)
+        self._ledger.waited(waited_s)
         if active.num_batches % _FLUSH_EVERY_BATCHES == 0:
             self._metrics.flush(everyone=True)
         now = time.monotonic()
@@ -336,6 +342,7 @@ class Passes:
         if active.forks_generators:
             self._equalise_generators()
         self._metrics.flush(everyone=True)
+        self._ledger.cut()
         if active.by_for and not any(other.by_for for other in self._active):
             self._keeper.pass_is_complete(active.loader, stepped)
 

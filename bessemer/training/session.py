@@ -8,7 +8,6 @@ together in `snapshots`, how a restart finds its place is in `replay`.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from bessemer.data.loaders import Loader, LoaderPass, OpenSource
 from bessemer.errors import CheckpointError, UserError
 from bessemer.models.losses import GradientReducer
 from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.ledger import Ledger
 from bessemer.training.loops import OuterLoop
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
@@ -39,7 +39,7 @@ from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, restore, snapshot
 from bessemer.training.values import Carried, Totals
 from bessemer.utils.collectives import Group
-from bessemer.utils.events import FirstStep, Note, Progress
+from bessemer.utils.events import Note, Progress
 
 _NUM_EXAMPLE_SAMPLES = 4
 
@@ -72,6 +72,7 @@ class Surroundings:
         mode: how much of the program is run.
         stop_wished: whether this worker was asked to end at the next step.
         check_data: whether to refuse data other than those that made the checkpoint.
+        ledger: counts for the account of the run.
     """
 
     settings: Settings
@@ -85,6 +86,7 @@ class Surroundings:
     mode: Mode = "train"
     stop_wished: Callable[[], bool] = lambda: False
     check_data: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 class Session:
@@ -114,7 +116,7 @@ class Session:
             self.group,
             self._is_tracked,
             self._check_may_step,
-            lambda: self.outlet.event(FirstStep(time.time())),
+            surroundings.ledger.stepped,
         )
         self.passes = Passes(
             self.group,
@@ -126,6 +128,7 @@ class Session:
             lambda: [value for value in self.values.values() if isinstance(value, Totals)],
             self._show_progress,
             self,
+            surroundings.ledger,
         )
         self.last_metrics: dict[str, float] = {}
         self._resume = surroundings.resume
@@ -227,6 +230,7 @@ class Session:
     def turn_started(self, loop: OuterLoop[Any]) -> None:
         """Begin a turn."""
         self.hooks.new_round()
+        self.given.ledger.cut()
         self._num_turns += 1
         if not loop.counts_steps or loop.turns % self._row_every(loop) == 0:
             self.meter.reset()
@@ -237,6 +241,7 @@ class Session:
     def turn_ended(self, loop: OuterLoop[Any], label: str) -> bool:
         """Close a turn: its row, its metrics, its checkpoint."""
         self.passes.close_below(self.depth)
+        self.given.ledger.cut()
         if self.replay.going_on and self.given.mode == "train":
             if not self.passes.in_for:
                 raise CheckpointError(
@@ -390,6 +395,7 @@ class Session:
         assert self._resume is not None
         self.replay.arrived()
         restore(self, self._resume, entered)
+        self.given.ledger.restored(self.hooks.step)
         self.schedule.taken(self.hooks.step)
         self._step_between = self.hooks.step
         self.outlet.muted = False
@@ -448,12 +454,13 @@ class Session:
         Raises:
             RunStopped: a stop was asked for.
         """
-        state = snapshot(self, entered)
-        self.schedule.taken(self.hooks.step)
-        store = self.given.store
-        if store is not None and self.group.rank == 0:
-            metric = self._best_metric() if entered is None else None
-            store.save(state, self.hooks.step, metric, self.outlet.barrier())
+        with self.given.ledger.checkpoint():
+            state = snapshot(self, entered)
+            self.schedule.taken(self.hooks.step)
+            store = self.given.store
+            if store is not None and self.group.rank == 0:
+                metric = self._best_metric() if entered is None else None
+                store.save(state, self.hooks.step, metric, self.outlet.barrier())
         if self.schedule.stop:
             raise RunStopped
 

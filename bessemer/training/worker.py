@@ -27,6 +27,7 @@ from bessemer.errors import BessemerError, TrackingError, TrainingError, UserErr
 from bessemer.tracking import MetricWriter, TrackedRun, log_model
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
 from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.ledger import Ledger
 from bessemer.training.monitor import Monitor
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
@@ -109,11 +110,13 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     """
     sys.path[:0] = [folder for folder in job.search_path if folder not in sys.path]
     settings: Settings = cloudpickle.loads(job.settings)
-    resumed, attempt = False, 1
+    resumed, attempt, ledger = False, 1, Ledger()
     if group.rank == 0 and job.monitor is not None:
         started = job.monitor.begin_attempt()
         resumed, attempt = job.resumed or started.number > 1, started.number
         give_up = started.give_up is not None
+        if not give_up:
+            ledger = Ledger(job.monitor.send, attempt, started.reached)
     else:
         give_up = False
     if group.broadcast_object(give_up):
@@ -145,6 +148,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         mode=job.mode,
         stop_wished=_stop_wish(job.monitor if group.rank == 0 else None),
         check_data=job.resumed and not job.allow_drift,
+        ledger=ledger,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -154,6 +158,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         _watched(session, settings.scaling.step_timeout_s, job.run_dir / LOGS_FOLDER),
     ):
         failure = _run_program(job, session)
+        ledger.end()
         if isinstance(failure, RunStopped):
             store.close()
             outlet.close()
