@@ -14,6 +14,7 @@ from bessemer.data.datasets import seed_generators
 from bessemer.data.loaders import OpenSource
 from bessemer.tracking import MetricWriter
 from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.ledger import Ledger
 from bessemer.training.monitor import Monitor
 from bessemer.training.outlet import Outlet
 from bessemer.training.run import Run
@@ -114,6 +115,7 @@ def run_program(
     seed: int | None = None,
     stop_wished: Callable[[], bool] = lambda: False,
     check_data: bool = False,
+    ledger: Ledger | None = None,
 ) -> Ran:
     """Run a program to its end, as `training.worker` does, without Ray and without MLflow.
 
@@ -130,6 +132,7 @@ def run_program(
         seed: instead of the settings'.
         check_data: whether other data than those of the checkpoint are refused.
         stop_wished: whether the run was asked to end at its next step.
+        ledger: counts for the account of the run.
     """
     settings = settings or settings_with()
     group = group or Group()
@@ -146,6 +149,7 @@ def run_program(
         mode=mode,
         stop_wished=stop_wished,
         check_data=check_data,
+        ledger=ledger or Ledger(),
     )
     seed_generators(settings.data.seed if seed is None else seed)
     result = None

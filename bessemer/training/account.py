@@ -69,7 +69,7 @@ class Account:
         checkpoint_s: training stood still for them (seconds).
         longest_checkpoint_s: the longest of these stalls (seconds).
         other_s: evaluation and what else lies between the steps (seconds).
-        recovery_s: from failures to the first step after them (seconds).
+        recovery_s: from failures to the first step after them, attempts without a step included (seconds).
         recoveries: one for each restart.
         num_steps_again: steps that were computed again (count).
         end_s: from the last sign of training to the end (seconds).
@@ -196,7 +196,9 @@ class Books:
             checkpoint_s=checkpoint_s,
             longest_checkpoint_s=max((tally.longest_checkpoint_s for tally in self.tallies), default=0.0),
             other_s=max(0.0, training_s - steps_s - data_wait_s - checkpoint_s),
-            recovery_s=sum(recovery.until_step_s for recovery in recoveries),
+            recovery_s=sum(
+                _between(before.at, _training_from(after)) for before, after in pairwise(self.tallies)
+            ),
             recoveries=recoveries,
             num_steps_again=sum(tally.num_again for tally in self.tallies),
             end_s=_between(self.tallies[-1].at, now) if self.tallies else 0.0,
