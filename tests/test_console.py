@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 from io import StringIO
 from typing import Any
 
@@ -137,6 +139,16 @@ def test_a_terminal_gets_a_header_and_rows_in_columns() -> None:
 def test_the_header_comes_again_when_the_columns_change() -> None:
     text = shown(turn(1, a=1.0), turn(2, a=1.0), turn(3, a=1.0, b=2.0), terminal=True)
     assert [line.split()[0] for line in rows(text)] == ["epoch", "1/3", "2/3", "epoch", "3/3"]
+
+
+def test_what_goes_to_standard_error_while_training_stays_out_of_the_table() -> None:
+    screen_file, log = StringIO(), StringIO()
+    console = Console(force_terminal=True, width=120, file=screen_file, color_system=None)
+    with contextlib.redirect_stderr(log), TrainingScreen(console) as screen:
+        print("(raylet) a worker died", file=sys.stderr)
+        screen.show(turn(1, loss=0.5))
+    assert log.getvalue() == "(raylet) a worker died\n"
+    assert "raylet" not in screen_file.getvalue()
 
 
 def test_the_bar_of_a_terminal_shows_the_epoch_and_goes_away() -> None:
