@@ -259,21 +259,46 @@ def test_a_command_that_failed_before_its_first_step_has_a_start_and_an_end() ->
 def test_the_account_of_an_undisturbed_run_fits_into_eighty_columns() -> None:
     lines = account_lines(books(UNDISTURBED).account(155.0))
     assert [f"{name:<12}{text}" for name, text in lines] == [
-        "time        start-up          10 s  18%  cluster 3 s, workers 5 s, program 2 s",
-        "            steps             20 s  36%  101, 0.2 s each",
-        "            data wait          8 s  15%  20% of training",
-        "            checkpoints        2 s   4%  2, the longest 1.5 s",
-        "            other             10 s  18%  evaluation, and what is between loops",
-        "            end                5 s   9%",
+        "time        start-up           10 s  18%  cluster 3 s, workers 5 s, program 2 s",
+        "            steps              20 s  36%  101, 0.2 s each",
+        "            data wait           8 s  15%  20% of training",
+        "            checkpoints         2 s   4%  2, the longest 1.5 s",
+        "            other              10 s  18%  evaluation, all between loops",
+        "            end                 5 s   9%  last writes, workers end",
     ]
 
 
 def test_the_account_of_a_disturbed_run_says_what_a_restart_cost() -> None:
     lines = [text for _, text in account_lines(disturbed().account(181.0))]
     assert lines[5:9] == [
-        "recovery          14 s  17%  1 restart, the longest 16 s",
-        "                             noticed 1 s, restarted 8 s",
-        "                             loaded 2 s, first step 3 s",
-        "                             at least 11 steps again in 1.5 s",
+        "recovery           14 s  17%  1 restart, 16 s to a new step,",
+        "                              noticed 1 s, restarted 8 s,",
+        "                              loaded 2 s, first step 3 s,",
+        "                              at least 11 steps again, in 1.5 s",
     ]
     assert all(len(text) + 12 <= 80 for text in lines)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 0.05, 1.0, 29.9, 3600.0])
+def test_the_account_keeps_to_eighty_columns_however_long_things_take(scale: float) -> None:
+    long = replace(
+        disturbed().account(181.0),
+        total_s=90 * scale,
+        startup_s=59.6 * scale,
+        cluster_s=19.87 * scale,
+        workers_s=19.87 * scale,
+        program_s=19.87 * scale,
+        step_s=scale,
+        steps_s=90 * scale,
+        data_wait_s=59.6 * scale,
+        checkpoint_s=59.6 * scale,
+        other_s=0.0,
+        recovery_s=59.6 * scale,
+        end_s=0.0,
+        num_steps=123_456_789,
+        num_steps_again=1_234_567,
+        recoveries=3 * (Recovery(scale, 59.6 * scale, 59.6 * scale, scale, 59.6 * scale, 9, False),),
+    )
+    lines = account_lines(long)
+    assert [text for name, text in lines if len(f"{name:<12}{text}") > 80] == []
+    assert not any("  " in text[30:] or text.endswith(" ") for _, text in lines)
