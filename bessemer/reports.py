@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from bessemer.training.account import total
 from bessemer.training.folders import LOGS_FOLDER, SETTINGS_FILE
 from bessemer.utils.console import duration, number
 
 if TYPE_CHECKING:
     from bessemer.data.validation import DataReport, Finding
+    from bessemer.training.account import Account
     from bessemer.training.trainer import Outcome
     from bessemer.training.tuning import Study
 
 _MAX_CLASSES_SHOWN = 12
+# With the columns before them, the words on an account fill a terminal of 80 columns.
+_ACCOUNT_WORDS_WIDTH = 38
+_LEAST_SHOWN_S = 0.001
+_MILLISECONDS_BELOW_S = 0.1
 
 
 def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
@@ -39,12 +45,92 @@ def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
         ("checkpoint", best),
         ("run", f"{outcome.tracked.run_id} in MLflow, experiment {outcome.tracked.experiment_id}"),
         ("logs", relative(outcome.run_dir / LOGS_FOLDER)),
+        *account_lines(outcome.account),
         ("next", f"{'make mlflow':<48} # look at the run"),
         ("", f"{f'make evaluate PROJECT={project}':<48} # judge its checkpoint again"),
         ("", f'make train PROJECT={project} ARGS="--config {settings_file}"'),
     ]
     for name, text in lines:
         console.print(f"{name:<12}{text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def account_lines(account: Account) -> list[tuple[str, str]]:
+    """Return where the time went as lines with a name in front, the first of them with one."""
+    parts = [
+        ("start-up", account.startup_s, _startup_words(account)),
+        ("steps", account.steps_s, _steps_words(account)),
+        ("data wait", account.data_wait_s, [f"{account.data_wait_fraction:.0%} of training"]),
+        ("checkpoints", account.checkpoint_s, _checkpoint_words(account)),
+        ("other", account.other_s, ["evaluation", "all between loops"]),
+        ("recovery", account.recovery_s, _recovery_words(account)),
+        ("end", account.end_s, ["last writes", "workers end"]),
+    ]
+    lines = []
+    for name, seconds, words in parts:
+        # What there was none of needs no line, but that training waited for nothing is worth one.
+        if seconds < _LEAST_SHOWN_S and name not in ("start-up", "steps", "data wait"):
+            continue
+        share = seconds / account.total_s if account.total_s else 0.0
+        first, *more = _filled(words, _ACCOUNT_WORDS_WIDTH)
+        lines.append(f"{name:<12}{_brief(seconds):>11}{share:>5.0%}  {first}".rstrip())
+        lines += [f"{'':<30}{text}" for text in more]
+    return [("" if number else "time", text) for number, text in enumerate(lines)]
+
+
+def _startup_words(account: Account) -> list[str]:
+    named = [
+        ("cluster", account.cluster_s),
+        ("workers", account.workers_s),
+        ("program", account.program_s),
+    ]
+    return [f"{name} {_brief(seconds)}" for name, seconds in named if seconds is not None]
+
+
+def _steps_words(account: Account) -> list[str]:
+    mean = [f"{_brief(account.step_s)} each"] if account.step_s is not None else []
+    return [f"{account.num_steps:,}", *mean]
+
+
+def _checkpoint_words(account: Account) -> list[str]:
+    return [f"{account.num_checkpoints:,}", f"the longest {_brief(account.longest_checkpoint_s)}"]
+
+
+def _recovery_words(account: Account) -> list[str]:
+    restarts = account.recoveries
+    longest = _brief(max((restart.until_new_step_s for restart in restarts), default=0.0))
+    words = ["1 restart", f"{longest} to a new step"]
+    if len(restarts) > 1:
+        words = [f"{len(restarts)} restarts", f"up to {longest} to a new step"]
+    parts = [
+        ("noticed", total(restart.noticed_s for restart in restarts)),
+        ("restarted", total(restart.restarted_s for restart in restarts)),
+        ("loaded", total(restart.restored_s for restart in restarts)),
+        ("first step", total(restart.first_step_s for restart in restarts)),
+    ]
+    words += [f"{name} {_brief(seconds)}" for name, seconds in parts if seconds is not None]
+    again_s = total(restart.again_s for restart in restarts)
+    again = f"{'' if account.is_exact else 'at least '}{account.num_steps_again:,} steps again"
+    return [*words, again, *([f"in {_brief(again_s)}"] if again_s else [])]
+
+
+def _filled(words: Sequence[str], width: int) -> list[str]:
+    """Put pieces of text, with commas between them, into lines of at most so many characters."""
+    lines = [""]
+    for place, word in enumerate(words, 1):
+        piece = word + ("," if place < len(words) else "")
+        joined = f"{lines[-1]} {piece}".lstrip()
+        if len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(piece)
+    return lines
+
+
+def _brief(seconds: float) -> str:
+    """Format a time that may be far below a second."""
+    if not 0 < seconds < _MILLISECONDS_BELOW_S:
+        return duration(seconds)
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.2g} ms"
 
 
 def show_study(console: Console, project: str, study: Study) -> None:

@@ -18,6 +18,7 @@ from bessemer.training.monitor import Monitor
 from bessemer.training.outlet import Outlet
 from bessemer.training.run import Run
 from bessemer.training.session import Mode, ProgramInspected, Session, Surroundings, closing
+from bessemer.training.stopwatch import Stopwatch
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import Event, TurnEnded
 
@@ -114,6 +115,7 @@ def run_program(
     seed: int | None = None,
     stop_wished: Callable[[], bool] = lambda: False,
     check_data: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> Ran:
     """Run a program to its end, as `training.worker` does, without Ray and without MLflow.
 
@@ -130,6 +132,7 @@ def run_program(
         seed: instead of the settings'.
         check_data: whether other data than those of the checkpoint are refused.
         stop_wished: whether the run was asked to end at its next step.
+        stopwatch: counts for the account of the run.
     """
     settings = settings or settings_with()
     group = group or Group()
@@ -146,6 +149,7 @@ def run_program(
         mode=mode,
         stop_wished=stop_wished,
         check_data=check_data,
+        stopwatch=stopwatch or Stopwatch(),
     )
     seed_generators(settings.data.seed if seed is None else seed)
     result = None

@@ -24,6 +24,7 @@ from bessemer.training.attempts import Report
 from bessemer.training.casualties import Casualties, nodes_to_go, reports_of
 from bessemer.training.monitor import Monitor
 from bessemer.training.positions import PositionFile
+from bessemer.utils.events import Event, FailureNoticed
 
 RESET = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Connection closed by peer [127.0.0.1]:1"
 
@@ -34,6 +35,10 @@ class Told(Monitor):
     def __init__(self, answer: BessemerError | None = None) -> None:
         self.answer = answer
         self.reports: list[Report] = []
+        self.events: list[Event] = []
+
+    def send(self, event: Event) -> None:
+        self.events.append(event)
 
     def ended(self, reports: Sequence[Report]) -> BessemerError | None:
         self.reports += reports
@@ -110,6 +115,9 @@ def test_the_file_of_an_attempt_that_was_reported_is_not_taken_for_the_next(tmp_
     at_batch(tmp_path, 1)
     told = Told()
     Casualties(told, tmp_path).after_exception(None, {1: death()})
+    (event,) = told.events
+    assert isinstance(event, FailureNoticed)
+    assert event.at > 1.7e9
     Casualties(told, tmp_path).after_exception(None, {1: death()})
     assert [report.step for report in told.reports] == [7, None]
     log = (tmp_path / "logs" / "error-worker-1.log").read_text()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 from io import StringIO
 from typing import Any
 
@@ -15,11 +17,11 @@ from bessemer.utils.console import TrainingScreen, duration, guess_direction, nu
 from bessemer.utils.events import (
     AttemptStarted,
     Event,
-    FirstStep,
     LayerRow,
     ModelPlaced,
     Note,
     Progress,
+    Tally,
     TurnEnded,
 )
 
@@ -67,7 +69,7 @@ def test_a_pipe_gets_one_plain_line_an_epoch() -> None:
 
 def test_a_pipe_gets_no_control_codes_and_no_progress() -> None:
     begun = AttemptStarted(1, "cpu", None)
-    text = shown(MODEL, begun, Progress(0, 3, 5, 10), FirstStep(1.0), turn(1, loss=0.5))
+    text = shown(MODEL, begun, Progress(0, 3, 5, 10), Tally(1, 2.0, 1.0), turn(1, loss=0.5))
     assert "\x1b" not in text
     assert "\r" not in text
     assert len(text.splitlines()) == 3
@@ -146,6 +148,16 @@ def test_a_terminal_gets_a_header_and_rows_in_columns() -> None:
 def test_the_header_comes_again_when_the_columns_change() -> None:
     text = shown(turn(1, a=1.0), turn(2, a=1.0), turn(3, a=1.0, b=2.0), terminal=True)
     assert [line.split()[0] for line in rows(text)] == ["epoch", "1/3", "2/3", "epoch", "3/3"]
+
+
+def test_what_goes_to_standard_error_while_training_stays_out_of_the_table() -> None:
+    screen_file, log = StringIO(), StringIO()
+    console = Console(force_terminal=True, width=120, file=screen_file, color_system=None)
+    with contextlib.redirect_stderr(log), TrainingScreen(console) as screen:
+        print("(raylet) a worker died", file=sys.stderr)
+        screen.show(turn(1, loss=0.5))
+    assert log.getvalue() == "(raylet) a worker died\n"
+    assert "raylet" not in screen_file.getvalue()
 
 
 def test_the_bar_of_a_terminal_shows_the_epoch_and_goes_away() -> None:

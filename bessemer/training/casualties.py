@@ -7,6 +7,7 @@ worker's preemption context (both internal); `tests/test_casualties.py` says whe
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.monitor import Monitor
 from bessemer.training.positions import Position, all_ids, mark_told, position_file, read_position
 from bessemer.utils.collectives import says_a_peer_is_gone
+from bessemer.utils.events import FailureNoticed
 
 _FATAL = "Fatal Python error: "
 
@@ -39,11 +41,12 @@ class Casualties(UserCallback):  # type: ignore[misc]
         self._run_dir = run_dir
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
-        """Report dead workers and their errors.
+        """Report when Ray noticed, dead workers and their errors.
 
         Raises:
             BessemerError: the run ends; raised here, no other workers are started.
         """
+        self._monitor.send(FailureNoticed(time.time()))
         reports = reports_of(worker_exceptions, self._run_dir)
         for report in reports:
             if report.kind == "died" and report.step is not None:
@@ -58,9 +61,13 @@ def nodes_to_go() -> frozenset[str]:
     """Return the ids of nodes with workers of this run that are about to be taken away.
 
     What Ray has told this worker, with no word to the others: `ray.train.get_preemption_info` is a
-    barrier, and a step must not wait for one.
+    barrier, and a step must not wait for one. Empty outside of Ray Train.
     """
-    info = get_train_context().preemption_context.preemption_info
+    try:
+        context = get_train_context()
+    except RuntimeError:
+        return frozenset()
+    info = context.preemption_context.preemption_info
     return frozenset(info.preempted_node_to_ranks) if info is not None else frozenset()
 
 

@@ -12,7 +12,8 @@ import logging
 import os
 import shutil
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import ray
@@ -21,12 +22,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from bessemer.config.settings import Scaling
 from bessemer.errors import BessemerError, TrainingError
+from bessemer.training.account import Books
 from bessemer.training.casualties import Casualties
 from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
-from bessemer.training.monitor import Monitor
+from bessemer.training.gauges import Gauges
 from bessemer.training.worker import Job, train_worker
 from bessemer.utils.console import TrainingScreen
-from bessemer.utils.events import Event, FirstStep, TurnEnded
+from bessemer.utils.events import Event, Tally, TurnEnded
 
 # Ray Train looks after its workers this often; its default of two seconds delays the end of a run.
 _RAY_POLL_S = "0.25"
@@ -49,6 +51,7 @@ class Heard:
         first_step_at: when the first optimizer step was done (seconds since 1970), or None.
         error: an error that no restart can mend, or None.
         stopped_at: the step at which the workers ended because they were asked to, or None.
+        books: what the account of the run is drawn up from.
     """
 
     metrics: dict[str, float]
@@ -58,14 +61,16 @@ class Heard:
     first_step_at: float | None = None
     error: BessemerError | None = None
     stopped_at: int | None = None
+    books: Books = field(default_factory=Books)
 
     def take(self, event: Event) -> None:
         """Remember what matters of an event."""
         if isinstance(event, TurnEnded):
             self.metrics.update(event.metrics)
             self.step, self.num_turns = event.step, event.turn
-        elif isinstance(event, FirstStep) and self.first_step_at is None:
-            self.first_step_at = event.at
+        elif isinstance(event, Tally) and self.first_step_at is None:
+            self.first_step_at = event.first_step_at
+        self.books.take(event)
 
 
 def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> None:
@@ -82,10 +87,11 @@ def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> 
     """
     assert job.monitor is not None
     failure: BaseException | None = None
+    heard.books.asked_at = time.time()
     done = threading.Event()
     listener = threading.Thread(
         target=_listen,
-        args=(job.monitor, heard, screen, done),
+        args=(job, heard, screen, done),
         name="bessemer-listener",
         daemon=True,
     )
@@ -145,17 +151,21 @@ def _trainer(job: Job, scaling: Scaling) -> TorchTrainer:
     )
 
 
-def _listen(monitor: Monitor, heard: Heard, screen: TrainingScreen, done: threading.Event) -> None:
+def _listen(job: Job, heard: Heard, screen: TrainingScreen, done: threading.Event) -> None:
     """Read events until the job is done, and then once more for what came last."""
+    assert job.monitor is not None
+    gauges = Gauges(job.run_dir.name) if job.mode == "train" else None
     last = False
     while True:
         try:
-            events, heard.error, heard.num_attempts = monitor.read()
+            events, heard.error, heard.num_attempts = job.monitor.read()
         except ray.exceptions.RayError:
             return  # The cluster went away; the call that waits for the job says so.
         for event in events:
             heard.take(event)
             screen.show(event)
+        if gauges is not None:
+            gauges.show(heard.books, events)
         if last:
             return
         last = done.wait(_READ_EVENTS_EVERY_S)

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bessemer.errors import BessemerError
 from bessemer.training.attempts import Beginning, Kind, Ledger, Limits, Report, Why
-from bessemer.utils.events import Event
+from bessemer.utils.events import Event, Tally
 
 _MAX_EVENTS = 10_000
 
@@ -31,12 +31,14 @@ class Attempt:
         give_up: why it should not train at all, or None.
         wait_s: how long to wait before it trains (seconds).
         why: what ended the attempt before.
+        reached: last step of the run that an earlier attempt told of (count).
     """
 
     number: int
     give_up: BessemerError | None
     wait_s: float = 0.0
     why: Why = "start"
+    reached: int = 0
 
 
 class Mailbox:
@@ -45,6 +47,7 @@ class Mailbox:
     def __init__(self, limits: Limits | None = None, logs: str = "the run's logs") -> None:
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._ledger = Ledger(limits or Limits(), logs)
+        self._reached = 0
         self._final_error: BessemerError | None = None
         self._stop_wished = False
         self._stopped_at: int | None = None
@@ -58,13 +61,15 @@ class Mailbox:
         if self._final_error is None:
             begun = self._ledger.begin(checkpoint)
             if isinstance(begun, Beginning):
-                return Attempt(begun.number, None, begun.wait_s, begun.why)
+                return Attempt(begun.number, None, begun.wait_s, begun.why, self._reached)
             self.fail(begun)
         return Attempt(self._ledger.num_attempts, self._final_error)
 
     def send(self, event: Event) -> None:
         """Keep an event for the driver."""
         self._events.append(event)
+        if isinstance(event, Tally):
+            self._reached = max(self._reached, event.step)
 
     def fail(self, error: BessemerError) -> None:
         """Record an error that no restart can mend."""

@@ -29,7 +29,7 @@ class StepHooks:
         group: the workers.
         is_tracked: whether an optimizer's state is part of the checkpoints.
         may_step: raises where a step makes no sense, such as during evaluation.
-        first_step: called after the first step.
+        stepped: told the steps so far after each new one.
 
     Attributes:
         step: optimizer steps so far; several optimizers that step for one batch take one together.
@@ -41,15 +41,14 @@ class StepHooks:
         group: Group,
         is_tracked: Callable[[Optimizer], bool],
         may_step: Callable[[], None] = lambda: None,
-        first_step: Callable[[], None] = lambda: None,
+        stepped: Callable[[int], None] = lambda _step: None,
     ) -> None:
         self._reducer = reducer
         self._group = group
         self._is_tracked = is_tracked
         self._may_step = may_step
-        self._first_step = first_step
+        self._tell = stepped
         self._round: set[int] = set()
-        self._stepped = False
         self.step = 0
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
@@ -90,11 +89,9 @@ class StepHooks:
         return (args[0], reduced), {}
 
     def _after(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if not self._stepped:
-            self._stepped = True
-            self._first_step()
         if id(optimizer) in self._round:
             self._round.clear()
         if not self._round:
             self.step += 1
+            self._tell(self.step)
         self._round.add(id(optimizer))

@@ -23,6 +23,7 @@ from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
 from bessemer.training.optimizers import StepHooks
 from bessemer.training.positions import PositionFile
+from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.values import Totals
 from bessemer.utils.collectives import Group
 
@@ -79,6 +80,7 @@ class Passes:
         totals: returns the totals that are alive.
         progress: told batches that are done, and batches in all if that is known, now and then.
         keeper: told where the program is.
+        stopwatch: counts for the account of the run.
         position: written at every batch, or None to write nothing.
     """
 
@@ -93,6 +95,7 @@ class Passes:
         totals: Callable[[], Iterable[Totals]],
         progress: Callable[[int, int | None], None],
         keeper: PassKeeper,
+        stopwatch: Stopwatch,
         position: PositionFile | None = None,
     ) -> None:
         self._group = group
@@ -105,6 +108,7 @@ class Passes:
         self._progress = progress
         self._keeper = keeper
         self._position = position
+        self._stopwatch = stopwatch
         self._active: list[_ActivePass] = []
         self._waiting: dict[int, list[dict[str, Any]]] = {}
         self._any_abandoned = False
@@ -177,6 +181,7 @@ class Passes:
         return False
 
     def _enter(self, entered: LoaderPass[Any], fork: bool = True) -> _ActivePass:
+        self._stopwatch.cut()
         loader = entered.loader
         sharded = loader.shard and self._group.size > 1
         free = [totals for totals in self._totals() if not totals.in_pass]
@@ -234,6 +239,7 @@ class Passes:
         for totals in active.totals:
             totals.begin_step(counts=fetched.num_samples > 0)
         self._meter.waited(waited_s)
+        self._stopwatch.waited(waited_s)
         if active.num_batches % _FLUSH_EVERY_BATCHES == 0:
             self._metrics.flush(everyone=True)
         now = time.monotonic()
@@ -345,6 +351,7 @@ class Passes:
         if active.forks_generators:
             self._equalise_generators()
         self._metrics.flush(everyone=True)
+        self._stopwatch.cut()
         if active.by_for and not any(other.by_for for other in self._active):
             self._keeper.pass_is_complete(active.loader, stepped)
 

@@ -8,7 +8,6 @@ together in `snapshots`, how a restart finds its place is in `replay`.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,9 +40,10 @@ from bessemer.training.recovery import Created, generator_states, restore_genera
 from bessemer.training.replay import Done, Frame, Moment, copied
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, restore, snapshot
+from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.values import Carried, Totals
 from bessemer.utils.collectives import Group
-from bessemer.utils.events import FirstStep, Note, Progress
+from bessemer.utils.events import Note, Progress
 
 _NUM_EXAMPLE_SAMPLES = 4
 
@@ -78,6 +78,7 @@ class Surroundings:
         notices: how many notices came that this worker will not live long (count).
         check_data: whether to refuse data other than those that made the checkpoint.
         position: where it says at which batch it is, or None.
+        stopwatch: counts for the account of the run.
     """
 
     settings: Settings
@@ -93,6 +94,7 @@ class Surroundings:
     notices: Callable[[], int] = lambda: 0
     check_data: bool = False
     position: PositionFile | None = None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
 class Session:
@@ -127,7 +129,7 @@ class Session:
             self.group,
             self._is_tracked,
             self._check_may_step,
-            lambda: self.outlet.event(FirstStep(time.time())),
+            surroundings.stopwatch.stepped,
         )
         self.passes = Passes(
             self.group,
@@ -139,6 +141,7 @@ class Session:
             lambda: [value for value in self.values.values() if isinstance(value, Totals)],
             self._show_progress,
             self,
+            surroundings.stopwatch,
             surroundings.position,
         )
         self.last_metrics: dict[str, float] = {}
@@ -243,6 +246,7 @@ class Session:
     def turn_started(self, loop: OuterLoop[Any]) -> None:
         """Begin a turn."""
         self.hooks.new_round()
+        self.given.stopwatch.cut()
         self._num_turns += 1
         if self.given.position is not None:
             self.given.position.write(self.hooks.step)
@@ -255,6 +259,7 @@ class Session:
     def turn_ended(self, loop: OuterLoop[Any], label: str) -> bool:
         """Close a turn: its row, its metrics, its checkpoint."""
         self.passes.close_below(self.depth)
+        self.given.stopwatch.cut()
         if self.replay.going_on and self.given.mode == "train":
             if not self.passes.in_for:
                 raise CheckpointError(
@@ -408,6 +413,7 @@ class Session:
         assert self._resume is not None
         self.replay.arrived()
         restore(self, self._resume, entered)
+        self.given.stopwatch.restored(self.hooks.step)
         self.schedule.taken(self.hooks.step)
         self._step_between = self.hooks.step
         self.outlet.muted = False
@@ -466,12 +472,13 @@ class Session:
         Raises:
             RunStopped: a stop was asked for.
         """
-        state = snapshot(self, entered)
-        self.schedule.taken(self.hooks.step)
-        store = self.given.store
-        if store is not None and self.group.rank == 0:
-            metric = self._best_metric() if entered is None else None
-            store.save(state, self.hooks.step, metric, self.outlet.barrier())
+        with self.given.stopwatch.checkpoint():
+            state = snapshot(self, entered)
+            self.schedule.taken(self.hooks.step)
+            store = self.given.store
+            if store is not None and self.group.rank == 0:
+                metric = self._best_metric() if entered is None else None
+                store.save(state, self.hooks.step, metric, self.outlet.barrier())
         if self.schedule.stop:
             raise RunStopped
 

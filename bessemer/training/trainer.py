@@ -31,10 +31,12 @@ from bessemer.tracking import (
     TrackedRun,
     check_store,
     close_run,
+    log_metrics,
     open_run,
     reopen_run,
     tracking_uri,
 )
+from bessemer.training.account import Account, Books
 from bessemer.training.folders import (
     CHECKPOINTS_FOLDER,
     LOCK_FILE,
@@ -69,6 +71,7 @@ class Outcome:
         num_attempts: worker groups that began; 1 if no worker failed (count).
         duration_s: from the call of `fit` to its end (seconds).
         first_step_at: when the first optimizer step was done (seconds since 1970), or None.
+        account: where the time went.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Outcome:
     num_attempts: int
     duration_s: float
     first_step_at: float | None
+    account: Account
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def fit(
         TrackingError: MLflow cannot be reached.
         TrainingError: the program failed, or workers failed more often than `max_failures`.
     """
-    begun = time.monotonic()
+    begun, called_at = time.monotonic(), time.time()
     console = console or Console()
     identity = identity_of(settings, code, tags or {})
     project = project or getattr(program, "__name__", str(program))
@@ -168,7 +172,7 @@ def fit(
         )
         record_run(run_dir, tracked)
     status: Status = "FAILED"
-    heard = Heard({})
+    heard = Heard({}, books=Books(called_at))
     monitor = Monitor.start(Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER)))
     try:
         job = Job(
@@ -194,6 +198,8 @@ def fit(
         with contextlib.suppress(Exception):
             monitor.stop()
         close_run(tracked, status, {"bessemer.attempts": str(heard.num_attempts)})
+        account = heard.books.account(time.time())
+        log_metrics(tracked, account.metrics(), account.last_step)
         lock.close()
     if heard.stopped_at is not None:
         raise RunStoppedError(
@@ -210,6 +216,7 @@ def fit(
         num_attempts=heard.num_attempts,
         duration_s=time.monotonic() - begun,
         first_step_at=heard.first_step_at,
+        account=account,
     )
     (run_dir / RESULT_FILE).write_text(json.dumps(asdict(outcome), indent=2, default=str) + "\n")
     return outcome

@@ -41,6 +41,7 @@ from bessemer.training.positions import PositionFile, all_ids, position_file
 from bessemer.training.positions import State as WorkerState
 from bessemer.training.run import Run, set_current_run
 from bessemer.training.session import Mode, ProgramInspected, RunStopped, Session, Surroundings, closing
+from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.watchdog import EXIT_STATUS, Watchdog
 from bessemer.utils.collectives import Group, says_a_peer_is_gone
 from bessemer.utils.events import AttemptStarted, Note
@@ -122,9 +123,11 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     attempt = group.broadcast_object(_begun(job, settings) if group.rank == 0 else None)
     if attempt.give_up is not None:
         return None
-    outlet = Outlet()
+    outlet, stopwatch = Outlet(), Stopwatch()
     if group.rank == 0:
         outlet = Outlet(_writer(job, settings, job.resumed or attempt.number > 1), job.monitor)
+        if job.monitor is not None:
+            stopwatch = Stopwatch(job.monitor.send, attempt.number, attempt.reached)
     store = CheckpointStore(
         str(job.run_dir / CHECKPOINTS_FOLDER),
         checkpoint.keep,
@@ -152,6 +155,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         notices=(notices := _notices(job)),
         check_data=job.resumed and not job.allow_drift,
         position=position,
+        stopwatch=stopwatch,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -163,6 +167,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         sigterm_noted(notices.sigterm) if job.mode == "train" else contextlib.nullcontext(),
     ):
         failure = _run_program(job, session)
+        stopwatch.end()
         if isinstance(failure, RunStopped):
             store.close()
             outlet.close()

@@ -57,6 +57,8 @@ class TrainingScreen:
                 MofNCompleteColumn(),
                 console=self._console,
                 transient=True,
+                # Ray's messages go where standard error goes: to a log file, not around the bar.
+                redirect_stderr=False,
             )
             self._bar.start()
             self._task = self._bar.add_task("starting workers", total=None)

@@ -59,17 +59,6 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True)
-class FirstStep:
-    """The first optimizer step of an attempt is done.
-
-    Attributes:
-        at: when (seconds since 1970).
-    """
-
-    at: float
-
-
-@dataclass(frozen=True)
 class Progress:
     """How far the current pass over a loader is.
 
@@ -118,4 +107,59 @@ class Note:
     text: str
 
 
-Event = ModelPlaced | AttemptStarted | FirstStep | Progress | TurnEnded | Note
+@dataclass(frozen=True)
+class Tally:
+    """What the main worker has counted in its attempt so far; each one replaces the one before.
+
+    Moments are in seconds since 1970, and None where they have not come. Times are of this attempt
+    and count from its first step on, so that warming up is no part of them.
+
+    Attributes:
+        attempt: 1 for the first attempt of this driver.
+        at: when it was told.
+        began_at: when the worker began to run the job.
+        restored_at: when the checkpoint was put back.
+        first_step_at: when the first optimizer step was done.
+        new_step_at: when the first step was done that no earlier attempt had told of.
+        step: optimizer steps of the run (count).
+        num_steps: steps that this attempt computed (count).
+        num_again: those of them that an earlier attempt had computed (count).
+        steps_s: time of the loops that take steps, without waiting for data and checkpoints (seconds).
+        data_wait_s: waiting for batches, those of evaluation included (seconds).
+        num_checkpoints: checkpoints that were taken (count).
+        checkpoint_s: training stood still for them (seconds).
+        longest_checkpoint_s: the longest of these stalls (seconds).
+        last_checkpoint_s: the latest of them (seconds).
+        ended: whether the attempt came to an end of its own; false for the last word of a killed one.
+    """
+
+    attempt: int
+    at: float
+    began_at: float
+    restored_at: float | None = None
+    first_step_at: float | None = None
+    new_step_at: float | None = None
+    step: int = 0
+    num_steps: int = 0
+    num_again: int = 0
+    steps_s: float = 0.0
+    data_wait_s: float = 0.0
+    num_checkpoints: int = 0
+    checkpoint_s: float = 0.0
+    longest_checkpoint_s: float = 0.0
+    last_checkpoint_s: float = 0.0
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class FailureNoticed:
+    """Ray Train noticed that workers failed.
+
+    Attributes:
+        at: when (seconds since 1970).
+    """
+
+    at: float
+
+
+Event = ModelPlaced | AttemptStarted | Progress | TurnEnded | Note | Tally | FailureNoticed

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
@@ -65,8 +66,10 @@ def test_in_a_pipe_training_prints_a_plain_line_an_epoch_and_where_things_are(
     assert len(epochs) == 20
     for word in ("train/loss", "test/accuracy", "samples/s", "data wait", "left"):
         assert word in epochs[0]
-    for name in ("result", "checkpoint", "run", "logs", "next"):
+    for name in ("result", "checkpoint", "run", "logs", "time", "next"):
         assert any(line.startswith(name) for line in lines)
+    for part in ("start-up", "steps", "data wait", "checkpoints", "other", "end"):
+        assert any(re.match(rf"(time)? +{part} +\S", line) for line in lines)
     assert "\x1b" not in trained.stdout
     assert not trained.stderr
 
@@ -144,11 +147,47 @@ def test_evaluating_a_run_again_gives_the_metrics_of_its_best_checkpoint(
     assert min(points.values()) == points[found["step"]]
 
 
+def test_where_the_time_of_a_run_went_is_in_its_result_and_in_mlflow(
+    workplace: Workplace, client: MlflowClient
+) -> None:
+    result = result_of(workplace, "undisturbed")
+    account = result["account"]
+    names = ("startup_s", "steps_s", "data_wait_s", "checkpoint_s", "other_s", "recovery_s", "end_s")
+    assert sum(account[name] for name in names) == pytest.approx(account["total_s"], abs=0.1)
+    assert account["total_s"] == pytest.approx(result["duration_s"], abs=5)  # MLflow is told in between
+    assert account["startup_s"] == pytest.approx(
+        account["cluster_s"] + account["workers_s"] + account["program_s"], abs=0.1
+    )
+    assert (account["num_steps"], account["num_checkpoints"]) == (460, 20)
+    assert (account["recoveries"], account["num_steps_again"]) == ([], 0)
+    assert 0 < 20 * account["step_s"] < account["steps_s"]
+    logged = client.get_run(result["tracked"]["run_id"]).data.metrics
+    for name in (*names, "total_s", "step_s", "num_steps", "num_steps_again", "data_wait_fraction"):
+        assert logged[f"account/{name}"] == account[name]
+
+
+def scraped(head: Head, name: str, run: str) -> float:
+    """Return what Ray serves to Prometheus of a metric of a run, once it does."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with urlopen(f"{head.dashboard}/api/prometheus/sd", timeout=10) as answer:
+            places = [place for group in json.load(answer) for place in group["targets"]]
+        for place in places:
+            with urlopen(f"http://{place}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+            found = re.search(rf'^{name}{{[^}}]*run="{run}"[^}}]*}} (\S+)$', text, re.MULTILINE)
+            if found is not None and float(found[1]):
+                return float(found[1])
+        time.sleep(0.5)
+    raise AssertionError(f"{name} of {run} is not at {places}")
+
+
 def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
     workplace: Workplace, head: Head, client: MlflowClient
 ) -> None:
     printed = []
     victims: list[int] = []
+    restarts = 0.0
     with workplace.start("train", "--project", "digits", "--tracking.run-name", "killed") as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -157,6 +196,8 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
             if line.startswith("epoch 5/") and not victims:
                 victims.append(head.worker_pids()[-1])
                 os.kill(victims[0], signal.SIGKILL)
+            if line.startswith("epoch 8/") and not restarts:
+                restarts = scraped(head, "ray_bessemer_restarts_total", "killed")
         status = process.wait(timeout=60)
     assert status == 0, "".join(printed)
     assert any(line.startswith("attempt 2: workers restarted") for line in printed)
@@ -173,6 +214,24 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
             for r in (killed, undisturbed)
         ]
         assert histories[0] == histories[1]
+    account = killed["account"]
+    (recovery,) = account["recoveries"]
+    assert restarts == 1
+    assert recovery["noticed_s"] is not None
+    # The newest checkpoint is of an epoch, which has 23 steps; the last one may not have been on storage.
+    assert 0 <= account["num_steps_again"] == recovery["num_again"] <= 3 * 23
+    assert account["num_steps"] == 460 + account["num_steps_again"]
+    parts = sum(recovery[f"{part}_s"] for part in ("noticed", "restarted", "restored", "first_step"))
+    assert 1 < parts < 120
+    assert account["recovery_s"] == pytest.approx(parts, abs=0.1)
+    assert recovery["again_s"] >= 0
+    logged = client.get_run(killed["tracked"]["run_id"]).data.metrics
+    assert logged["account/num_restarts"] == 1
+    assert logged["account/recovery_s"] == account["recovery_s"]
+    assert logged["account/recovery/again_s"] == recovery["again_s"]
+    assert logged["account/num_steps_again"] == account["num_steps_again"]
+    told = next(line for line in printed if re.match(r" +recovery ", line))
+    assert "1 restart," in told
 
 
 def test_a_job_submitted_to_the_head_trains(workplace: Workplace, head: Head) -> None:
