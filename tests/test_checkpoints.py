@@ -425,3 +425,27 @@ def test_a_carried_value_that_cannot_be_saved_ends_the_run_with_its_reason(
 
     with pytest.raises(CheckpointError, match="float"):
         run_program(program, tmp_path, store=store)
+
+
+def test_the_memory_of_a_copy_is_used_again_and_a_changed_state_is_copied_whole() -> None:
+    copies = Copies()
+    state: dict[str, Any] = {"a": torch.ones(3), "b": [torch.zeros(2, 2), 5], "t": torch.ones(2, 3).t()}
+    first = copies.of(state)
+    places = first["a"].data_ptr(), first["b"][0].data_ptr(), first["t"].data_ptr()
+    state["a"].add_(1)
+    again = copies.of(state)
+    assert (again["a"].data_ptr(), again["b"][0].data_ptr(), again["t"].data_ptr()) == places
+    assert again["a"].tolist() == [2, 2, 2]
+    other = {"a": torch.ones(4), "b": [torch.zeros(2, 2, dtype=torch.int64), 5], "t": torch.ones(3, 2)}
+    for name, value in copies.of(other).items():
+        assert str(value) == str(other[name])
+    assert copies.of({}) == {}
+
+
+@pytest.mark.parametrize("made", [lambda: torch.ones(3).to_sparse(), lambda: torch.ones(1, 3).expand(4, 3)])
+def test_unusual_tensors_are_copied_too(made: Callable[[], torch.Tensor]) -> None:
+    copies, value = Copies(), made()
+    for _ in range(2):
+        copied = copies.of([value])[0]
+        assert torch.equal(copied.to_dense(), value.to_dense())
+        assert copied is not value

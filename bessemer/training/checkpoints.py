@@ -14,7 +14,7 @@ import json
 import operator
 import pickle
 import re
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ import fsspec
 import torch
 
 from bessemer.errors import CheckpointError
+from bessemer.training.copies import Copies, revived
 
 FORMAT = 4
 _STATE = "state.pt"
@@ -32,8 +33,6 @@ _MANIFEST = "manifest.json"
 _FOLDER = re.compile(r"step-(\d{10,})(?:-(\d+))?")
 # Containers of the standard library that schedulers and carried values use; none runs code.
 _SAFE: list[Any] = [Counter, OrderedDict, set]
-# torch loads no deque safely; this key marks one that was written as a list.
-_DEQUE = "__deque__"
 
 State = dict[str, Any]
 
@@ -81,6 +80,7 @@ class CheckpointStore:
         self._better = better
         self._note = note
         self._identity = dict(identity or {})
+        self._copies = Copies()
         self._executor = ThreadPoolExecutor(1, "bessemer-checkpoint")
         self._pending: Future[None] | None = None
         self._checked = False
@@ -104,7 +104,7 @@ class CheckpointStore:
             CheckpointError: this or the previous checkpoint cannot be written.
         """
         self.wait()
-        copied = _copied(state)
+        copied = self._copies.of(state)
         self._pending = self._executor.submit(self._write, copied, step, metric, before)
 
     def wait(self) -> None:
@@ -255,31 +255,6 @@ def _best(saved: list[Saved], better: Callable[[float, float], bool] | None) -> 
     return best
 
 
-def _copied(value: Any) -> Any:
-    """Copy a state to the CPU, in containers that load safely; other values are kept as they are."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, deque):
-        return {_DEQUE: [_copied(item) for item in value], "maxlen": value.maxlen}
-    if type(value) in (dict, OrderedDict, defaultdict):
-        kind = OrderedDict if type(value) is OrderedDict else dict
-        return kind((key, _copied(item)) for key, item in value.items())
-    if type(value) in (list, tuple):
-        return type(value)(_copied(item) for item in value)
-    return value
-
-
-def _revived(value: Any) -> Any:
-    """Undo what `_copied` did to containers."""
-    if isinstance(value, dict) and set(value) == {_DEQUE, "maxlen"}:
-        return deque((_revived(item) for item in value[_DEQUE]), maxlen=value["maxlen"])
-    if type(value) in (dict, OrderedDict):
-        return type(value)((key, _revived(item)) for key, item in value.items())
-    if type(value) in (list, tuple):
-        return type(value)(_revived(item) for item in value)
-    return value
-
-
 class _Hashing(io.RawIOBase):
     """A file that hashes what is written to it, so that a state is never in memory as a whole.
 
@@ -327,8 +302,8 @@ def _loaded(data: bytes, path: str) -> State:
         raise CheckpointError(
             f"the checkpoint {path} has format {state.get('format')}", expected=f"format {FORMAT}"
         )
-    revived: State = _revived(state)
-    return revived
+    whole: State = revived(state)
+    return whole
 
 
 def _unsafe(path: str, error: Exception) -> CheckpointError:
