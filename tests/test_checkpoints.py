@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bessemer.errors import CheckpointError
 from bessemer.training import checkpoints
 from bessemer.training.checkpoints import FORMAT, CheckpointStore, State, comparison
+from bessemer.training.copies import Copies
 from runs import run_program
 
 

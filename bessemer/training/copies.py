@@ -55,16 +55,16 @@ class Copies:
         if value.layout is not torch.strided or type(value) is not torch.Tensor:
             return value.to("cpu", copy=True)
         kept = self._kept.get(path)
-        if kept is None or (kept.dtype, kept.shape, kept.stride()) != (
-            value.dtype,
-            value.shape,
-            value.stride(),
-        ):
+        if kept is None or _layout(kept) != _layout(value):
             # Pinned memory is what a GPU copies to fastest, and without waiting for each tensor.
             kept = torch.empty_like(value, device="cpu", pin_memory=value.is_cuda)
             self._kept[path] = kept
         self._used.add(path)
         return kept.copy_(value, non_blocking=value.is_cuda)
+
+
+def _layout(value: torch.Tensor) -> tuple[Any, ...]:
+    return value.dtype, value.shape, value.stride()
 
 
 def revived(value: Any) -> Any:
