@@ -88,7 +88,8 @@ def _startup_words(account: Account) -> list[str]:
 
 def _steps_words(account: Account) -> list[str]:
     mean = [f"{_brief(account.step_s)} each"] if account.step_s is not None else []
-    return [f"{account.num_steps:,}", *mean]
+    begun = f" from step {account.begun_after:,} on" if account.begun_after else ""
+    return [f"{account.num_steps:,}{begun}", *mean]
 
 
 def _checkpoint_words(account: Account) -> list[str]:

@@ -268,6 +268,16 @@ def test_the_account_of_an_undisturbed_run_fits_into_eighty_columns() -> None:
     ]
 
 
+def test_the_account_of_a_command_that_went_on_with_a_run_says_from_where() -> None:
+    def steps_line(kept: Books) -> str:
+        return next(text for _, text in account_lines(kept.account(181.0)) if text.startswith("steps"))
+
+    resumed = replace(UNDISTURBED, step=4101, restored_at=109.0)
+    assert steps_line(books(resumed)).endswith("  101 from step 4,000 on, 0.2 s each")
+    assert "from step" not in steps_line(books(UNDISTURBED))
+    assert "from step" not in steps_line(disturbed())
+
+
 def test_the_account_of_a_disturbed_run_says_what_a_restart_cost() -> None:
     lines = [text for _, text in account_lines(disturbed().account(181.0))]
     assert lines[5:9] == [

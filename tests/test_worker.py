@@ -172,3 +172,85 @@ def test_turns_of_run_steps_without_a_loader_are_told(tmp_path: Path) -> None:
     assert told[-1].num_steps == told[-1].step == 40
     assert told[-1].steps_s > 0
     assert told[-1].data_wait_s == 0
+
+
+class Clock:
+    """Stands still but for what the program spends."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def epochs_with_evaluation(run: Run, clock: Clock) -> None:
+    step, training, judging = parts_of(run, clock)
+    for _epoch in run.epochs(2):
+        for (x,) in training:
+            step(x)
+        judge(judging, clock)
+
+
+def evaluation_in_the_middle(run: Run, clock: Clock) -> None:
+    step, training, judging = parts_of(run, clock)
+    for _epoch in run.epochs(2):
+        for (x,) in training:
+            step(x)
+            if run.step == 2:
+                judge(judging, clock)
+        judge(judging, clock)
+
+
+def an_iterator_that_is_held(run: Run, clock: Clock) -> None:
+    step, training, judging = parts_of(run, clock)
+    batches = iter(training)
+    for number in run.steps(8):
+        try:
+            (x,) = next(batches)
+        except StopIteration:
+            batches = iter(training)
+            (x,) = next(batches)
+        step(x)
+        if number % 4 == 3:
+            judge(judging, clock)
+
+
+def parts_of(run: Run, clock: Clock) -> Any:
+    model = run.place(nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    run.track(model=model, optimizer=optimizer)
+    rows = TensorDataset(torch.arange(24.0).reshape(8, 3))
+
+    def step(x: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        clock.now += 1
+        optimizer.step()
+
+    return step, run.loader(rows, batch_size=2, shuffle=True), run.loader(rows, batch_size=4)
+
+
+def judge(loader: Any, clock: Clock) -> None:
+    for _batch in loader:
+        clock.now += 10
+
+
+@pytest.mark.parametrize(
+    ("program", "num_evaluations"),
+    [(epochs_with_evaluation, 2), (evaluation_in_the_middle, 3), (an_iterator_that_is_held, 2)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_loops_of_every_shape_are_told_apart_from_the_evaluation_in_them(
+    tmp_path: Path, program: Any, num_evaluations: int
+) -> None:
+    clock, told = Clock(), list[Tally]()
+    stopwatch = Stopwatch(told.append, clock=clock)
+    run_program(lambda run: program(run, clock), tmp_path, stopwatch=stopwatch)
+    stopwatch.end()
+    last = told[-1]
+    assert last.num_steps == 8
+    assert last.first_step_at == 1001
+    # The loaders wait by the real clock, which stands for nothing here but a few milliseconds.
+    assert last.steps_s == pytest.approx(7, abs=0.5)
+    assert last.at - last.first_step_at == 7 + num_evaluations * 2 * 10

@@ -101,6 +101,11 @@ class Account:
         """Whether no more steps were computed again than it says."""
         return all(recovery.is_exact for recovery in self.recoveries)
 
+    @property
+    def begun_after(self) -> int:
+        """Steps of the run that earlier commands took (count)."""
+        return max(0, self.last_step - (self.num_steps - self.num_steps_again))
+
     def metrics(self) -> dict[str, float]:
         """Return what is known by the names that it has in MLflow."""
         values = {
