@@ -21,7 +21,7 @@ from bessemer.training.positions import read_position
 from integration.workplaces import BIN, Workplace, environment_with
 from runs import run_program
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 PROGRAM = """
 import os, signal, sys, time
@@ -79,7 +79,7 @@ def run_struck(
         env=workplace.environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
     return done.returncode, done.stdout + done.stderr, workplace.folder / "runs" / "struck" / name
 
