@@ -106,6 +106,9 @@ def test_an_attempt_says_why_it_began_and_how_long_it_waited() -> None:
     assert resized == "attempt 2: training on 3 x cpu now, training goes on from step 40\n"
     taken = shown(AttemptStarted(3, "2 x cpu", 40, "preemption"))
     assert taken == "attempt 3: a node was taken away, workers restarted, training goes on from step 40\n"
+    fewer = shown(AttemptStarted(2, "3 x cpu", 40, "resize"), AttemptStarted(3, "1 x cpu", 45, "failure"))
+    last = fewer.splitlines()[-1]
+    assert last == "attempt 3: workers restarted, now 1 x cpu, training goes on from step 45"
     waited = shown(AttemptStarted(4, "2 x cpu", 40, "failure", 2.0))
     assert waited == "attempt 4: workers restarted after a wait of 2 s, training goes on from step 40\n"
 

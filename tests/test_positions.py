@@ -12,9 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import Dataset, WeightedRandomSampler
 
 from bessemer.data.order import CanonicalPlan, ListedPlan, share_of
 from bessemer.training.positions import MAX_LISTED_IDS, PositionFile, read_position
+from bessemer.training.run import Run
+from bessemer.training.session import Session, Surroundings, closing
+from bessemer.utils.collectives import Group
+from runs import settings_with
 
 PLAN = CanonicalPlan(num_samples=103, batch_size=10, shuffle=True, drop_last=False, key=2**64 - 5)
 
@@ -159,3 +165,44 @@ def test_a_disk_without_room_is_said_at_the_beginning(
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
         written(tmp_path)
+
+
+class Numbers(Dataset[int]):
+    def __len__(self) -> int:
+        return 23
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+@pytest.mark.parametrize("way", ["shuffled", "own sampler", "research"])
+def test_in_a_loop_the_file_says_which_samples_the_program_has(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "worker-0.bin"
+    settings = settings_with(data={"order": "research" if way == "research" else "canonical"})
+    surroundings = Surroundings(
+        settings=settings,
+        group=Group(),
+        device=torch.device("cpu"),
+        output_dir=tmp_path,
+        position=PositionFile(path, 0, 1, 1),
+    )
+    with closing(Session(surroundings)) as session:
+        run = Run(session)
+        sampler = WeightedRandomSampler([1.0] * 23, 23) if way == "own sampler" else None
+        first = run.loader(Numbers(), batch_size=5, shuffle=sampler is None, sampler=sampler)
+        second = run.loader(Numbers(), batch_size=4)
+        for epoch in run.epochs(2):
+            found = read_position(path)
+            assert found is not None
+            assert found.loader is None
+            for loader in (first, second):
+                for step, batch in loader.enumerate():
+                    found = read_position(path)
+                    assert found is not None
+                    assert (found.loader, found.number, found.batch) == (loader.number, epoch, step)
+                    if way == "research":
+                        assert found.ids is None
+                    else:
+                        assert found.ids is not None
+                        assert found.ids.tolist() == batch.tolist()
+        session.finish()

@@ -184,7 +184,8 @@ def _named(error: BaseException, job: Job) -> BessemerError:
     return TrainingError(
         f"training failed: {text[0] if text else type(error).__name__}",
         expected="workers that live until the program ends",
-        todo=f"see {shown_path(job.run_dir / LOGS_FOLDER)} and Ray's logs",
+        todo=f"see {shown_path(job.run_dir / LOGS_FOLDER)} and Ray's logs"
+        + ("; scaling.max_preemptions allows more" if "preempt" in str(causes[0]) else ""),
     )
 
 

@@ -46,6 +46,7 @@ class TrainingScreen:
         self._best: dict[str, float] = {}
         self._durations: list[float] = []
         self._notes: set[str] = set()
+        self._device = ""
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -106,11 +107,14 @@ class TrainingScreen:
             text = f"attempt {event.number}: {_WHY.get(event.why, 'workers restarted')}"
             if event.why == "resize":
                 text = f"attempt {event.number}: training on {event.device} now"
+            elif self._device not in ("", event.device):
+                text += f", now {event.device}"
             if event.waited_s > 0:
                 text += f" after a wait of {duration(event.waited_s)}"
             text += f", training goes on {where}"
         elif event.resumed_step is not None:
             text += f", from step {event.resumed_step}"
+        self._device = event.device
         self._console.print(text, style="bold", markup=False)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description="first batch", refresh=True)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from mlflow import MlflowClient
 from bessemer.drill.heads import end_tree, started_head, started_node
 from bessemer.training.positions import read_position
 from integration.workplaces import BIN, Workplace, environment_with
+from runs import run_program
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 PROGRAM = """
 import os, signal, sys, time
@@ -77,7 +79,7 @@ def run_struck(
         env=workplace.environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
     return done.returncode, done.stdout + done.stderr, workplace.folder / "runs" / "struck" / name
 
@@ -177,8 +179,7 @@ class Rows(torch.utils.data.Dataset):
 
 def train(run, settings):
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    model = run.place(nn.Linear(3, 1))
+    model = run.place(nn.Linear(3, 1, dtype=torch.float64))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.5)
     run.track(model=model, optimizer=optimizer)
     loader = run.loader(Rows(), batch_size=10, shuffle=True)
@@ -189,7 +190,7 @@ def train(run, settings):
             loss.backward()
             optimizer.step()
             run.log({"train/loss": loss.detach()})
-            if not os.path.exists(FLAG):
+            if FLAG and not os.path.exists(FLAG):
                 time.sleep(0.3)
 
 settings = Settings(
@@ -243,7 +244,7 @@ class Slow:
     def printed(self) -> str:
         return self.log.read_text()
 
-    def wait_for(self, what: Callable[[], bool], limit_s: float = 120) -> None:
+    def wait_for(self, what: Callable[[], bool], limit_s: float = 240) -> None:
         deadline = time.monotonic() + limit_s
         while not what():
             assert self.process.poll() is None, self.printed
@@ -252,7 +253,7 @@ class Slow:
 
     def finish(self) -> str:
         self.flag.touch()
-        status = self.process.wait(timeout=180)
+        status = self.process.wait(timeout=300)
         assert status == 0, self.printed
         return self.printed
 
@@ -266,6 +267,13 @@ class Slow:
         history = client.get_metric_history(run_id, "train/loss")
         assert sorted(point.step for point in history) == list(range(1, NUM_STEPS + 1))
         return [point.value for point in sorted(history, key=lambda point: point.step)]
+
+
+def undisturbed_losses(folder: Path) -> list[float]:
+    """The losses of one worker whom nobody disturbs, in this process."""
+    names: dict[str, Any] = {"SCALING": {}, "NAME": "alone", "CHECKPOINT": {}, "FLAG": ""}
+    exec(compile(SLOW, "slow", "exec"), names)
+    return run_program(lambda run: names["train"](run, None), folder).values("train/loss")
 
 
 @pytest.fixture
@@ -283,7 +291,7 @@ def slow(tmp_path: Path) -> Iterator[Callable[..., Slow]]:
             one.process.wait()
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_a_node_that_is_drained_is_left_with_a_checkpoint_and_costs_no_failure(
     slow: Callable[..., Slow], tmp_path: Path
 ) -> None:
@@ -300,20 +308,18 @@ def test_a_node_that_is_drained_is_left_with_a_checkpoint_and_costs_no_failure(
         (step,) = run.steps()
         end_tree(raylet)
         nodes.enter_context(started_node(head, 1, environment, tmp_path / "node-2.log"))
-        run.wait_for(lambda: "attempt 2" in run.printed, 200)
+        run.wait_for(lambda: "attempt 2" in run.printed)
         printed = run.finish()
     assert f"a node was taken away, workers restarted, training goes on from step {step}" in printed
-    run.losses()
+    np.testing.assert_allclose(run.losses(), undisturbed_losses(tmp_path), rtol=1e-9)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_run_follows_what_the_cluster_has_and_its_losses_do_not_change(
     slow: Callable[..., Slow], tmp_path: Path
 ) -> None:
     environment = environment_with({"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"})
     with started_head(1, environment) as head, contextlib.ExitStack() as nodes:
-        fixed = slow("fixed", head.address, '{"num_workers": 1}')
-        fixed.finish()
         scaling = '{"num_workers": [1, 3], "resize_every_s": 2, "max_failures": 1}'
         run = slow("elastic", head.address, scaling, '{"every_steps": 5}')
         run.wait_for(lambda: bool(run.steps()))
@@ -323,7 +329,8 @@ def test_a_run_follows_what_the_cluster_has_and_its_losses_do_not_change(
         before = run.steps()[-1]
         run.wait_for(lambda: run.steps()[-1] > before)
         end_tree(raylet)
-        run.wait_for(lambda: "attempt 3" in run.printed, 150)
+        run.wait_for(lambda: "attempt 3" in run.printed)
         printed = run.finish()
+    assert "attempt 3: workers restarted, now 1 x cpu, training goes on from step " in printed
     assert "attempt 4" not in printed
-    np.testing.assert_allclose(run.losses(), fixed.losses(), rtol=1e-9)
+    np.testing.assert_allclose(run.losses(), undisturbed_losses(tmp_path), rtol=1e-9)
