@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from bessemer.data.stream import check_rows
+from bessemer.data.stream import _lists, check_rows
 from bessemer.errors import DataError
 
 
@@ -36,3 +36,17 @@ def test_a_row_out_of_place_stops_the_run(arrived: Any, found: str, expected: st
         check_rows(arrived, 7, 1, 3)
     assert found in caught.value.found
     assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        [[b"abc", b""], [], [b"de"]],
+        [[], []],
+        [[bytes(range(256)) * 1000] * 3],
+    ],
+)
+def test_bytes_are_put_into_a_table_as_they_are(lists: list[list[bytes]]) -> None:
+    made = _lists([[memoryview(part) for part in parts] for parts in lists])
+    made.validate(full=True)
+    assert made.to_pylist() == lists

@@ -145,7 +145,8 @@ def _bytes_of(value: Any) -> list[bytes] | None:
         head, buffers = encode(value)
     except Exception:  # what cannot be pickled cannot be compared
         return None
-    return [head, *buffers]
+    # The next sample may be put into the same memory.
+    return [head, *map(bytes, buffers)]
 
 
 def sample(dataset: Dataset[Any], index: int, seed: int) -> Any:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -287,17 +288,8 @@ def _first_cause(error: BaseException) -> BaseException:
     return DataError(f"Ray Data failed: {error}")
 
 
-_SCHEMA = pa.schema(
-    [
-        ("position", pa.int64()),
-        ("rank", pa.int32()),
-        ("world_size", pa.int32()),
-        ("num_samples", pa.int64()),
-        ("num_global", pa.int64()),
-        ("head", pa.large_binary()),
-        ("buffers", pa.large_list(pa.large_binary())),
-    ]
-)
+_NAMES = ("position", "rank", "world_size", "num_samples", "num_global", "head", "buffers")
+_KINDS = (pa.int64(), pa.int32(), pa.int32(), pa.int64(), pa.int64())
 
 # What this process fetched with last, by object ids: tasks of one loader follow each other here.
 _fetchers: dict[str, Fetcher] = {}
@@ -309,15 +301,32 @@ def _fetch_block(blocks: pa.Table, job: Job) -> pa.Table:
     """Fetch this worker's part of every step in the blocks: the map stage of the pipeline."""
     fetcher = _kept(_fetchers, job.recipe, lambda packed: Fetcher(unpack(packed)))
     plan = _kept(_plans, job.plan, lambda plan: plan)
-    rows: dict[str, list[Any]] = {name: [] for name in _SCHEMA.names}
+    rows: list[tuple[int, int, int, int, int]] = []
+    heads: list[bytes] = []
+    buffers: list[list[memoryview]] = []
     for block in blocks.to_pylist():
         for position in range(block["start"], block["stop"]):
             fetched = fetcher.fetch(plan, position, job.rank, job.world_size)
-            head, buffers = encode(fetched.batch)
-            values = (position, job.rank, job.world_size, fetched.num_samples, fetched.num_global)
-            for name, value in zip(_SCHEMA.names, (*values, head, buffers), strict=True):
-                rows[name].append(value)
-    return pa.table(rows, schema=_SCHEMA)
+            rows.append((position, job.rank, job.world_size, fetched.num_samples, fetched.num_global))
+            head, parts = encode(fetched.batch)
+            heads.append(head)
+            buffers.append(parts)
+    numbers = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _KINDS, strict=True)]
+    return pa.table([*numbers, pa.array(heads, pa.large_binary()), _lists(buffers)], names=_NAMES)
+
+
+def _lists(lists: list[list[memoryview]]) -> pa.Array:
+    """Return lists of bytes as an array of Arrow, for which each byte is copied once."""
+    parts = [part for parts in lists for part in parts]
+    ends = np.cumsum([0, *(part.nbytes for part in parts)], dtype=np.int64)
+    memory = pa.allocate_buffer(int(ends[-1]))
+    whole = np.frombuffer(memory, np.uint8)
+    for part, begin, end in zip(parts, ends, ends[1:], strict=False):
+        whole[begin:end] = part
+    values = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(parts), [None, pa.py_buffer(ends), memory]
+    )
+    return pa.LargeListArray.from_arrays(np.cumsum([0, *map(len, lists)], dtype=np.int64), values)
 
 
 def _kept(kept: dict[str, Any], reference: ray.ObjectRef[Any], made: Callable[[Any], Any]) -> Any:

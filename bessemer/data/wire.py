@@ -1,8 +1,8 @@
 """A batch as bytes: how it travels from the task that fetched it to the worker that trains on it.
 
-Pickle protocol 5 with the tensors' memory out of band. Each tensor and array is copied once when it
-is read, because what Ray's object store hands out is read-only shared memory and research code may
-write into its batch.
+Pickle protocol 5 with the tensors' memory out of band, so that it is copied once, into a table. It is
+copied once more when it is read: what Ray's object store hands out is read-only shared memory, and
+research code may write into its batch.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
-def encode(batch: Any) -> tuple[bytes, list[bytes]]:
-    """Split a batch (any nesting of tensors, arrays and Python values) into a head and buffers."""
+def encode(batch: Any) -> tuple[bytes, list[memoryview]]:
+    """Split a batch (any nesting of tensors, arrays and Python values) into a head and buffers.
+
+    The buffers are the memory of the batch itself, one byte an item: nothing is copied.
+    """
     buffers: list[pickle.PickleBuffer] = []
     head = io.BytesIO()
     _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(batch)
-    return head.getvalue(), [buffer.raw().tobytes() for buffer in buffers]
+    return head.getvalue(), [buffer.raw() for buffer in buffers]
 
 
 def decode(head: bytes | memoryview, buffers: Sequence[bytes | memoryview]) -> Any:

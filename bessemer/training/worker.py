@@ -176,6 +176,9 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
                 job.monitor.stopped(session.hooks.step)
             return None
         if failure is not None:
+            # A checkpoint that is being written is none of what failed.
+            with contextlib.suppress(BessemerError):
+                store.close()
             _failed(job, session, failure)
             return None
         store.close()
