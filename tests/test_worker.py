@@ -239,7 +239,7 @@ def judge(loader: Any, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("program", "num_evaluations"),
     [(epochs_with_evaluation, 2), (evaluation_in_the_middle, 3), (an_iterator_that_is_held, 2)],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ids=["epochs", "in the middle", "held iterator"],
 )
 def test_loops_of_every_shape_are_told_apart_from_the_evaluation_in_them(
     tmp_path: Path, program: Any, num_evaluations: int
