@@ -70,7 +70,7 @@ class Source:
 @contextlib.contextmanager
 def streaming_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have loaders take batches from streams as soon as they may; fails if none did."""
-    for name in ("_FIRST_LEAD_S", "_LATER_LEAD_S"):
+    for name in ("_FIRST_LEAD_S", "_LATER_LEAD_S", "_LEAST_S"):
         monkeypatch.setattr(f"bessemer.data.feed.{name}", 0.0)
     monkeypatch.setattr("bessemer.data.feed._SLOW_BLOCKS", 10**9)
     before = Source.num_taken

@@ -11,6 +11,7 @@ from bessemer.config.settings import Data
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.feed import Feed
 from bessemer.data.order import CanonicalPlan, Plan
+from bessemer.errors import DataError
 
 STEPS_PER_PASS = 1000
 PLAN = CanonicalPlan(4 * STEPS_PER_PASS, 4, shuffle=True, drop_last=False, key=3)
@@ -136,15 +137,16 @@ def test_a_stream_that_never_starts_stops_nobody() -> None:
 
 def test_a_stream_that_is_slower_than_fetching_here_is_given_up_and_tried_again_later() -> None:
     setting = Setting(block_s=1.0, sample_s=0.001)  # here a block takes 32 ms
-    setting.train(range(300), step_s=0.05)
+    setting.train(range(1000), step_s=0.05)
     first = setting.opened[0]
     assert first.closed
     assert len(first.taken) == 3 * BLOCK
     assert len(setting.opened) == 1
     setting.block_s = 0.1
-    setting.train(range(300, 900), step_s=0.05)
+    setting.clock.now += 60
+    setting.train(range(1000, 1400), step_s=0.05)
     assert len(setting.opened) == 2
-    assert setting.opened[1].taken[-1] == 899
+    assert setting.opened[1].taken[-1] == 1399
 
 
 def test_a_stream_is_waited_for_as_long_as_it_is_the_faster_way() -> None:
@@ -205,3 +207,38 @@ def test_closing_a_feed_ends_its_stream() -> None:
     setting.feed.close()
     assert setting.opened[0].closed
     setting.feed.close()
+
+
+def test_cheap_batches_are_fetched_several_at_once_and_never_those_of_two_passes() -> None:
+    setting = Setting(begins_s=1e9, sample_s=0.0001)  # ten batches in 4 ms
+    asked: list[range] = []
+    fetch_all = setting.feed._fetcher.fetch_all
+
+    def noted(plan: Plan, positions: range, rank: int, world_size: int) -> list[Fetched]:
+        asked.append(positions)
+        return fetch_all(plan, positions, rank, world_size)
+
+    setting.feed._fetcher.fetch_all = noted  # type: ignore[method-assign]
+    setting.train(range(980, 1020), step_s=0.01)
+    assert [len(positions) for positions in asked] == [1, 10, 9, 10, 10]
+    assert all(len({position // STEPS_PER_PASS for position in positions}) == 1 for positions in asked)
+
+
+def test_a_batch_that_training_never_comes_to_may_fail() -> None:
+    setting = Setting(begins_s=1e9, sample_s=0.0001)
+    bad = PLAN.batch(0, 6)[0]
+    dataset = setting.feed._fetcher.recipe.dataset
+    given = type(dataset).__getitem__
+
+    def failing(self: Dataset[int], index: int) -> int:
+        if index == bad:
+            raise ValueError("broken")
+        return given(self, index)
+
+    type(dataset).__getitem__ = failing  # type: ignore[method-assign]
+    try:
+        setting.train(range(6), step_s=0.01)
+        with pytest.raises(DataError, match="broken"):
+            setting.feed.get(6)
+    finally:
+        type(dataset).__getitem__ = given  # type: ignore[method-assign]

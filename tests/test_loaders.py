@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import gc
 import random
 from collections.abc import Callable, Iterator
@@ -120,11 +122,14 @@ class Streams:
 
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self.place = (rank, world_size)
+        self.copies = False
         self.opened: list[FakeSource] = []
 
     def __call__(
         self, recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int
     ) -> FakeSource:
+        if self.copies:  # as other processes do
+            recipe = dataclasses.replace(recipe, dataset=copy.deepcopy(recipe.dataset))
         source = FakeSource(recipe, plan, start, stop, self.place)
         self.opened.append(source)
         return source
@@ -542,15 +547,16 @@ def test_the_research_order_is_for_one_worker() -> None:
 
 # Streams; when one is opened, and when it is left, is up to the feed
 
-# A stream is opened after the first step, for a position that is 64 steps ahead at most.
+# A stream is opened after the first step, for the next position but one.
 BLOCKS = Data(block_steps=1)
-FAR = 64
 
 
 @pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On this machine's clock a fake stream may be slower than none."""
+def _streams_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this machine's clock a fake stream may be slower than none, or never be worth it."""
     monkeypatch.setattr("bessemer.data.feed._SLOW_BLOCKS", 10**9)
+    for name in ("_FIRST_LEAD_S", "_LATER_LEAD_S", "_LEAST_S"):
+        monkeypatch.setattr(f"bessemer.data.feed.{name}", 0.0)
 
 
 @pytest.mark.parametrize(("rank", "size"), [(0, 1), (0, 2), (1, 2)])
@@ -578,7 +584,7 @@ def test_a_restored_loader_starts_its_stream_where_it_goes_on() -> None:
     plain = loader(Numbers(200), batch_size=2, shuffle=True)
     plain.load_state_dict({"passes": 7})
     assert lists(made) == lists(plain)
-    assert 701 < streams.opened[0].start <= 701 + FAR
+    assert 701 < streams.opened[0].start < 710
 
 
 def test_a_stream_is_not_started_before_it_is_needed() -> None:
@@ -706,3 +712,58 @@ def test_a_failing_iterable_data_set_is_named_with_its_place() -> None:
 
     with pytest.raises(DataError, match=r"Broken failed at its sample 1: ValueError: no more"):
         list(loader(Broken(), batch_size=1))
+
+
+class Resampled(Numbers):
+    """What the program does to it between epochs decides what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__(40)
+        self.factor = 1
+        self.order = np.arange(40)
+        self.inner: list[Any] = [{"shift": torch.zeros(1)}]
+        self.cache: dict[int, int] = {}
+
+    def __getitem__(self, index: int) -> int:
+        self.cache[index] = index
+        return int(self.order[index]) * self.factor + int(self.inner[0]["shift"])
+
+
+def _times_two(dataset: Resampled) -> None:
+    dataset.factor *= 2
+
+
+def _shuffled(dataset: Resampled) -> None:
+    np.random.shuffle(dataset.order)
+
+
+def _shifted(dataset: Resampled) -> None:
+    dataset.inner[0]["shift"] += 1
+
+
+@pytest.mark.parametrize("change", [_times_two, _shuffled, _shifted])
+def test_a_data_set_that_the_program_changes_between_epochs_is_sent_again(
+    change: Callable[[Resampled], None],
+) -> None:
+    def seen(streams: Streams | None) -> list[list[int]]:
+        dataset = Resampled()
+        made = loader(dataset, batch_size=2, shuffle=True, settings=BLOCKS, streams=streams)
+        np.random.seed(3)
+        epochs = []
+        for _ in range(3):
+            epochs.append([int(value) for batch in made for value in batch])
+            change(dataset)
+        return epochs
+
+    streams = Streams()
+    streams.copies = True
+    assert seen(streams) == seen(None)
+    assert len(streams.opened) == 3
+
+
+def test_a_data_set_that_only_fills_its_cache_is_sent_once() -> None:
+    streams = Streams()
+    made = loader(Resampled(), batch_size=2, settings=BLOCKS, streams=streams)
+    for _ in range(3):
+        list(made)
+    assert len(streams.opened) == 1

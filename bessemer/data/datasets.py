@@ -8,7 +8,7 @@ content wherever it is fetched, and however many workers share the work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,54 +71,81 @@ class Fetcher:
         self._draws: bool | None = None
 
     def fetch(self, plan: Plan, position: int, rank: int, world_size: int) -> Fetched:
-        """Make one worker's part of the global batch at a position.
+        """Make one worker's part of the global batch at a position; see `fetch_all`."""
+        return self.fetch_all(plan, range(position, position + 1), rank, world_size)[0]
+
+    def fetch_all(self, plan: Plan, positions: range, rank: int, world_size: int) -> list[Fetched]:
+        """Make one worker's parts of the global batches at some positions; several at once cost less.
 
         Args:
             plan: which samples form which batch.
-            position: step s of pass p is at p * plan.steps_per_pass + s.
+            positions: step s of pass p is at p * plan.steps_per_pass + s.
             rank: the worker.
             world_size: number of workers.
 
         Raises:
             DataError: the data set or the collate function failed; names the sample.
         """
-        recipe = self.recipe
-        number, step = divmod(position, plan.steps_per_pass)
-        ids = plan.batch(number, step)
-        start, stop = share_of(len(ids), rank, world_size)
-        # A worker without a sample computes on the first one, so that every worker takes every step.
-        mine: list[int] = (ids[start:stop] if stop > start else ids[:1]).tolist()
+        wanted = [_part(plan, position, rank, world_size) for position in positions]
+        own_collate = self.recipe.collate_fn is not default_collate
         before, touched = Generators(), True
         try:
-            samples = self._samples(mine, number, before)
-            if recipe.collate_fn is default_collate:
-                touched = bool(self._draws)
-            else:  # one of the research code's own may draw, for example to mask tokens
-                seed_generators(mix(recipe.key, number, mine[0], 1))
-            batch = recipe.collate_fn(samples)
-        except DataError:
-            raise
-        except Exception as error:
-            raise DataError(
-                f"the collate function failed on samples {mine}: {_named(error)}",
-                expected="samples of one shape, or a collate_fn that can join them",
-            ) from error
+            samples = self._samples(wanted, before)
+            touched = own_collate or bool(self._draws)
+            batches = [self._collated(part, own) for part, own in zip(wanted, samples, strict=True)]
         finally:
             if touched:
                 before.restore()
-        return Fetched(batch, stop - start, len(ids))
+        return [
+            Fetched(batch, part.num_samples, part.num_global)
+            for part, batch in zip(wanted, batches, strict=True)
+        ]
 
-    def _samples(self, ids: list[int], number: int, before: Generators) -> list[Any]:
+    def _samples(self, wanted: Sequence[_Part], before: Generators) -> list[list[Any]]:
         dataset, key = self.recipe.dataset, self.recipe.key
         if self._draws is None:
-            self._draws = draws(dataset, ids[0])
+            self._draws = draws(dataset, wanted[0].ids[0])
             before.restore()
         if not self._draws:
-            samples = [_get(dataset, index) for index in ids]
+            samples = [[_get(dataset, index) for index in part.ids] for part in wanted]
             if Generators() == before:
                 return samples
             self._draws = True
-        return [sample(dataset, index, mix(key, number, index)) for index in ids]
+        return [
+            [sample(dataset, index, mix(key, part.number, index)) for index in part.ids] for part in wanted
+        ]
+
+    def _collated(self, part: _Part, samples: list[Any]) -> Any:
+        recipe = self.recipe
+        if recipe.collate_fn is not default_collate:
+            # One of the research code's own may draw, for example to mask tokens.
+            seed_generators(mix(recipe.key, part.number, part.ids[0], 1))
+        try:
+            return recipe.collate_fn(samples)
+        except Exception as error:
+            raise DataError(
+                f"the collate function failed on samples {part.ids}: {_named(error)}",
+                expected="samples of one shape, or a collate_fn that can join them",
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One worker's part of a global batch, as its plan has it."""
+
+    number: int
+    ids: list[int]
+    num_samples: int
+    num_global: int
+
+
+def _part(plan: Plan, position: int, rank: int, world_size: int) -> _Part:
+    number, step = divmod(position, plan.steps_per_pass)
+    ids = plan.batch(number, step)
+    start, stop = share_of(len(ids), rank, world_size)
+    # A worker without a sample computes on the first one, so that every worker takes every step.
+    mine: list[int] = (ids[start:stop] if stop > start else ids[:1]).tolist()
+    return _Part(number, mine, stop - start, len(ids))
 
 
 def draws(dataset: Dataset[Any], index: int) -> bool:

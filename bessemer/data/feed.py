@@ -8,8 +8,10 @@ is given up, and tried again later.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,17 +19,23 @@ from bessemer.config.settings import Data
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.order import Plan
 from bessemer.data.wire import encode
+from bessemer.errors import DataError
 
 # How long before its first batch a stream is opened: the first one of a run, and a later one.
 _FIRST_LEAD_S = 4.0
 _LATER_LEAD_S = 1.0
-_MAX_LEAD_BLOCKS = 64
+_MAX_LEAD_BLOCKS = 1024
 # Passing over more than this many blocks costs more than another stream where it is needed.
 _MAX_SKIPPED_BLOCKS = 8
 # So many blocks in a row that were waited for longer than they take here, and the stream is given up.
 _SLOW_BLOCKS = 3
-# So many blocks are fetched here until the next try; twice as many each time.
-_PAUSE_BLOCKS = 32
+# How long after a stream was given up the next try is made; twice as long each time.
+_FIRST_PAUSE_S = 60.0
+# A batch that is fetched here faster than this costs as much to receive from a stream.
+_LEAST_S = 0.0005
+# Cheap batches are fetched several at once, within this time and number.
+_AT_ONCE_S = 0.004
+_MOST_AT_ONCE = 16
 # Weight of the newest time in a running mean.
 _NEW = 0.2
 
@@ -94,9 +102,9 @@ class Feed:
         self._step_s = 0.0
         self._here_s = 0.0
         self._num_here = 0
-        # Not at once: a loader that is rarely used must not slow down the start of the others.
-        self._opens_after = max(1, settings.block_steps // 2)
-        self._pause = _PAUSE_BLOCKS * settings.block_steps
+        self._here: deque[tuple[int, Fetched]] = deque()
+        self._opens_at = -math.inf
+        self._pause_s = _FIRST_PAUSE_S
         self._batch_bytes = 0
         self._num_opened = 0
         self._lead = 0
@@ -149,11 +157,13 @@ class Feed:
     def _give_up(self) -> None:
         self.close()
         if not self._num_taken or self._num_slow:
-            self._opens_after = self._num_here + self._pause
-            self._pause *= 2
+            self._opens_at = self._clock() + self._pause_s
+            self._pause_s *= 2
 
     def _open(self, position: int) -> None:
-        if self._open_source is None or self._num_here < self._opens_after:
+        # Not at once: a loader that is rarely used must not slow down the start of the others.
+        few = self._num_here < max(1, self._settings.block_steps // 2)
+        if self._open_source is None or few or self._here_s < _LEAST_S or self._clock() < self._opens_at:
             return
         lead = self._lead_now()
         if self._stop is not None and position + lead >= self._stop:
@@ -176,13 +186,37 @@ class Feed:
         return min(max(half, steps, 1), most)
 
     def _fetch(self, position: int) -> Fetched:
-        begun = self._clock()
-        fetched = self._fetcher.fetch(self.plan, position, *self._place)
-        self._here_s = _mean(self._here_s, self._clock() - begun)
+        if not self._here or self._here[0][0] != position:
+            self._fetch_some(position)
         self._num_here += 1
+        return self._here.popleft()[1]
+
+    def _fetch_some(self, position: int) -> None:
+        begun = self._clock()
+        count = self._num_at_once(position)
+        try:
+            fetched = self._fetch_all(range(position, position + count))
+        except DataError:
+            if count == 1:
+                raise
+            # It may be a batch that training never comes to.
+            fetched = self._fetch_all(range(position, position + 1))
+        self._here = deque(zip(itertools.count(position), fetched, strict=False))
+        self._here_s = _mean(self._here_s, (self._clock() - begun) / len(fetched))
         if self._open_source is not None and not self._batch_bytes:
-            self._batch_bytes = _bytes_of(fetched.batch)
-        return fetched
+            self._batch_bytes = _bytes_of(fetched[0].batch)
+
+    def _fetch_all(self, positions: range) -> list[Fetched]:
+        return self._fetcher.fetch_all(self.plan, positions, *self._place)
+
+    def _num_at_once(self, position: int) -> int:
+        """Return how many batches to fetch; never of two passes, between which data may change."""
+        if self._open_source is None or not self._here_s:
+            return 1
+        left = self.plan.steps_per_pass - position % self.plan.steps_per_pass
+        if self._source is not None and self._source.position > position:
+            left = min(left, self._source.position - position)
+        return max(1, min(int(_AT_ONCE_S / self._here_s), _MOST_AT_ONCE, left))
 
     def _take(self, source: BatchSource, position: int) -> Fetched:
         begun = self._clock()

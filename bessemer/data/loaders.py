@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from bessemer.config.settings import Data
+from bessemer.data.changes import signature
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.feed import Feed, OpenSource
 from bessemer.data.iterables import iterated
@@ -78,6 +79,7 @@ class Loader(Generic[Batch]):
         seed = generator.initial_seed() if generator is not None else torch.initial_seed()
         self._key = mix(seed, number)
         self._fetcher: Fetcher | None = None
+        self._signature: Any = None
         self._drawn = DrawnBatches(self.torch_loader, self._key)
         self._check(group)
 
@@ -198,15 +200,22 @@ class Loader(Generic[Batch]):
             # Drawn when the pass begins and not before: the program may have changed weights.
             plan = self._drawn.plan(number)
         steps = plan.steps_per_pass
+        if self._signature is not None and self._signature != signature(self.dataset):
+            # The program has changed its data: what was sent to a stream is not what they are now.
+            self._fetcher = None
         feed = self._feed_of(plan, stop=(number + 1) * steps if own else None)
-        for step in range(start, steps):
-            self.plan = plan
-            yield feed.get(number * steps + step)
-        if own:
-            feed.close()
+        try:
+            for step in range(start, steps):
+                self.plan = plan
+                yield feed.get(number * steps + step)
+        finally:
+            # Only now: many data sets fill a cache while they are fetched from.
+            self._signature = signature(self.dataset)
+            if own:
+                feed.close()
 
     def _feed_of(self, plan: Plan, stop: int | None) -> Feed:
-        if stop is not None or self._feed is None or self._feed.plan != plan:
+        if self._fetcher is None or stop is not None or self._feed is None or self._feed.plan != plan:
             self.close()
             self._fetcher = self._fetcher or Fetcher(self._recipe())
             self._feed = Feed(

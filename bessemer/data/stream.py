@@ -305,8 +305,9 @@ def _fetch_block(blocks: pa.Table, job: Job) -> pa.Table:
     heads: list[bytes] = []
     buffers: list[list[memoryview]] = []
     for block in blocks.to_pylist():
-        for position in range(block["start"], block["stop"]):
-            fetched = fetcher.fetch(plan, position, job.rank, job.world_size)
+        positions = range(block["start"], block["stop"])
+        all_fetched = fetcher.fetch_all(plan, positions, job.rank, job.world_size)
+        for position, fetched in zip(positions, all_fetched, strict=True):
             rows.append((position, job.rank, job.world_size, fetched.num_samples, fetched.num_global))
             head, parts = encode(fetched.batch)
             heads.append(head)
