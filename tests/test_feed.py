@@ -220,7 +220,9 @@ def test_cheap_batches_are_fetched_several_at_once_and_never_those_of_two_passes
 
     setting.feed._fetcher.fetch_all = noted  # type: ignore[method-assign]
     setting.train(range(980, 1020), step_s=0.01)
-    assert [len(positions) for positions in asked] == [1, 10, 9, 10, 10]
+    assert [position for positions in asked for position in positions][:40] == list(range(980, 1020))
+    assert len(asked[0]) == 1
+    assert 5 < max(map(len, asked)) <= 10
     assert all(len({position // STEPS_PER_PASS for position in positions}) == 1 for positions in asked)
 
 
@@ -228,9 +230,9 @@ def test_a_batch_that_training_never_comes_to_may_fail() -> None:
     setting = Setting(begins_s=1e9, sample_s=0.0001)
     bad = PLAN.batch(0, 6)[0]
     dataset = setting.feed._fetcher.recipe.dataset
-    given = type(dataset).__getitem__
+    given: Any = type(dataset).__getitem__
 
-    def failing(self: Dataset[int], index: int) -> int:
+    def failing(self: Dataset[int], index: int) -> Any:
         if index == bad:
             raise ValueError("broken")
         return given(self, index)
