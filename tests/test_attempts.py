@@ -102,6 +102,12 @@ def test_the_same_error_of_the_program_twice_is_final_with_its_place_and_of_its_
     assert (final.expected, final.todo) == ("the same", "new run")
 
 
+def test_workers_that_wait_for_each_other_in_vain_at_one_step_are_an_error_of_the_program() -> None:
+    number, error = ended_after(ledger(), lost_peer(), lost_peer())
+    assert number == 2
+    assert error.found == "gloo: Connection closed by peer"
+
+
 def test_failures_of_any_kind_end_the_run_when_their_budget_is_used_up() -> None:
     number, error = ended_after(ledger(max_failures=2), died(step=1), raised(step=2), died(step=3))
     assert number == 3

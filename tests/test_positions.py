@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Dataset, WeightedRandomSampler
 
 from bessemer.data.order import CanonicalPlan, ListedPlan, share_of
+from bessemer.training.last_words import opened_position
 from bessemer.training.positions import MAX_LISTED_IDS, PositionFile, read_position
 from bessemer.training.run import Run
 from bessemer.training.session import Session, Surroundings, closing
@@ -165,6 +166,27 @@ def test_a_disk_without_room_is_said_at_the_beginning(
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
         written(tmp_path)
+    told: list[str] = []
+    assert opened_position(tmp_path, Group(), 1, told.append) is None
+    assert told == ["a worker cannot write down where it is: No space left on device"]
+
+
+def test_a_crash_leaves_its_stack_in_the_logs_and_a_good_end_leaves_nothing(tmp_path: Path) -> None:
+    code = f"""
+    import ctypes
+    from pathlib import Path
+    from bessemer.training.last_words import crashes_written
+    with crashes_written(Path({str(tmp_path)!r}), 3):
+        pass
+    assert not list(Path({str(tmp_path)!r}, "logs").iterdir())
+    with crashes_written(Path({str(tmp_path)!r}), 3):
+        ctypes.string_at(0)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGSEGV
+    log = (tmp_path / "logs" / "crash-worker-3.log").read_text()
+    assert "Fatal Python error: Segmentation fault" in log
+    assert "in string_at" in log
 
 
 class Numbers(Dataset[int]):

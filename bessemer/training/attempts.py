@@ -236,8 +236,9 @@ class Ledger:
         step, in_a_row = self._row
         in_a_row = in_a_row + 1 if in_a_row and step == cause.step else 1
         if cause.kind == "program":
-            # Told apart by their text, which deaths do not have.
             in_a_row = 0
+        if cause.kind != "died":
+            # Told apart by their text, which deaths do not have.
             first = self._met.setdefault((cause.step, cause.error.found), self._number)
             if first != self._number:
                 return cause.told

@@ -7,7 +7,6 @@ pieces below it know nothing of Ray and are used by tests as they are.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import sys
 import threading
@@ -32,13 +31,13 @@ from bessemer.errors import BessemerError, TrackingError, TrainingError, UserErr
 from bessemer.tracking import MetricWriter, TrackedRun, log_model
 from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
-from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER, POSITIONS_FOLDER
+from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.last_words import crashes_written, mark, opened_position
 from bessemer.training.monitor import Attempt, Monitor
 from bessemer.training.notices import Notices, sigterm_noted
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
-from bessemer.training.positions import PositionFile, all_ids, position_file
-from bessemer.training.positions import State as WorkerState
+from bessemer.training.positions import all_ids
 from bessemer.training.run import Run, set_current_run
 from bessemer.training.session import Mode, ProgramInspected, RunStopped, Session, Surroundings, closing
 from bessemer.training.stopwatch import Stopwatch
@@ -140,7 +139,10 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         step = state["step"] if state else None
         where = f"{group.size} x {device.type}"
         outlet.event(AttemptStarted(attempt.number, where, step, attempt.why, attempt.wait_s))
-    position = _position(job, group, attempt.number)
+    trains, monitor = job.mode == "train", job.monitor
+    position = None
+    if trains:
+        position = opened_position(job.run_dir, group, attempt.number, lambda text: _tell(monitor, text))
     surroundings = Surroundings(
         settings=settings,
         group=group,
@@ -163,15 +165,15 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         prints_of(group.rank == 0, log_file, lambda: outlet.muted),
         closing(Session(surroundings)) as session,
         _watched(session, settings.scaling.step_timeout_s, job.run_dir / LOGS_FOLDER),
-        _crashes_written(job, group.rank),
-        sigterm_noted(notices.sigterm) if job.mode == "train" else contextlib.nullcontext(),
+        crashes_written(job.run_dir, group.rank) if trains else contextlib.nullcontext(),
+        sigterm_noted(notices.sigterm) if trains else contextlib.nullcontext(),
     ):
         failure = _run_program(job, session)
         stopwatch.end()
         if isinstance(failure, RunStopped):
             store.close()
             outlet.close()
-            _mark(position, "ended")
+            mark(position, "ended")
             if group.rank == 0 and job.monitor is not None:
                 job.monitor.stopped(session.hooks.step)
             return None
@@ -188,7 +190,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
             if job.mode == "train" and best is not None:
                 _log_best_model(job, session, store, best)
         outlet.close()
-        _mark(position, "ended")
+        mark(position, "ended")
     return best if isinstance(best, Saved) else None
 
 
@@ -198,7 +200,7 @@ def _watched(session: Session, limit_s: float, logs: Path) -> Iterator[None]:
     log_file = logs / f"hung-worker-{session.group.rank}.log"
 
     def end() -> None:
-        _mark(session.given.position, "hung")
+        mark(session.given.position, "hung")
         os._exit(EXIT_STATUS)
 
     watchdog = Watchdog(limit_s, lambda: session.progress, log_file, end)
@@ -219,22 +221,9 @@ def _begun(job: Job, settings: Settings) -> Attempt:
     return attempt
 
 
-def _position(job: Job, group: Group, attempt: int) -> PositionFile | None:
-    """Begin to say where this worker is, if there is room to."""
-    if job.mode != "train":
-        return None
-    try:
-        path = position_file(job.run_dir / POSITIONS_FOLDER, group.rank)
-        return PositionFile(path, group.rank, group.size, attempt)
-    except OSError as error:
-        if job.monitor is not None:
-            job.monitor.send(Note(f"a worker cannot write down where it is: {error.strerror or error}"))
-        return None
-
-
-def _mark(position: PositionFile | None, state: WorkerState) -> None:
-    if position is not None:
-        position.mark(state)
+def _tell(monitor: Monitor | None, text: str) -> None:
+    if monitor is not None:
+        monitor.send(Note(text))
 
 
 def _notices(job: Job) -> Notices:
@@ -245,23 +234,6 @@ def _notices(job: Job) -> Notices:
     from bessemer.training.casualties import nodes_to_go
 
     return Notices(nodes_to_go, lambda text: monitor.noticed(Note(text)))
-
-
-@contextlib.contextmanager
-def _crashes_written(job: Job, rank: int) -> Iterator[None]:
-    """Have Python write the stack to the logs when a signal such as SIGSEGV ends this process."""
-    if job.mode != "train" or job.monitor is None:
-        yield
-        return
-    log_file = job.run_dir / LOGS_FOLDER / f"crash-worker-{rank}.log"
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with open(log_file, "w", encoding="utf-8") as log:
-        faulthandler.enable(log, all_threads=False)
-        try:
-            yield
-        finally:
-            faulthandler.enable(all_threads=False)
-    log_file.unlink(missing_ok=True)
 
 
 def _stop_wish(monitor: Monitor | None) -> Callable[[], bool]:
@@ -306,7 +278,7 @@ def _failed(job: Job, session: Session, error: Exception) -> None:
     log_file = job.run_dir / LOGS_FOLDER / f"error-worker-{session.group.rank}.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     position = session.given.position
-    _mark(position, "failed")
+    mark(position, "failed")
     where = position.read() if position is not None else None
     traceback_text = "".join(traceback.format_exception(error))
     log_file.write_text(traceback_text + all_ids(where), encoding="utf-8")
@@ -407,13 +379,14 @@ def _stream_opener(job: Job, group: Group) -> OpenSource:
     from bessemer.data.stream import Stream, StreamOptions
 
     placement = job.placement
-    data = cloudpickle.loads(job.settings).data
     # A data set is sent once, however often a stream of it is opened.
     shipped: WeakKeyDictionary[Recipe, ray.ObjectRef[Packed]] = WeakKeyDictionary()
 
     def open_stream(recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int) -> Stream:
         if recipe not in shipped:
             shipped[recipe] = ray.put(pack(recipe))
+        # Not before: only `run_job` makes the settings' own class importable.
+        data = cloudpickle.loads(job.settings).data
         options = StreamOptions(
             num_tasks=placement.tasks_per_worker,
             prefetch_blocks=data.prefetch_blocks,
