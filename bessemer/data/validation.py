@@ -97,7 +97,7 @@ def validate(dataset: Dataset[Any], name: str, max_samples: int) -> DataReport:
             if len(parts) > 1 and parts[-1].size == 1 and parts[-1].dtype.kind in "iu":
                 classes[int(parts[-1].item())] += 1
             head, buffers = encode(value)
-            hashes.append(hash((head, *buffers)))
+            hashes.append(hash((head, *map(bytes, buffers))))
     findings = list(_findings(length, unreadable, structures, not_finite, constant, hashes))
     return DataReport(
         name=name,
