@@ -1,0 +1,127 @@
+"""One training run is one MLflow run: opened, gone on with, closed and read by the driver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bessemer.errors import TrackingError
+from bessemer.tracking.store import ARTIFACTS_NAME, client_of, errors_named
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow's own limits on one batch and on the length of a parameter's value.
+_MAX_PARAMETERS_A_BATCH = 100
+_MAX_PARAMETER_LENGTH = 6000
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """Where a run is recorded.
+
+    Attributes:
+        uri: MLflow tracking URI.
+        run_id: id that every process writes to.
+        experiment_id: the experiment it belongs to.
+        name: what the MLflow page calls it.
+    """
+
+    uri: str
+    run_id: str
+    experiment_id: str
+    name: str
+
+
+def open_run(
+    uri: str,
+    experiment: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    tags: Mapping[str, str],
+    settings_toml: str,
+    artifact_root: Path | None = None,
+) -> TrackedRun:
+    """Create the MLflow run of a training run.
+
+    Args:
+        uri: tracking store.
+        experiment: made if it does not exist.
+        name: shown in the MLflow page.
+        parameters: every setting by its dotted name.
+        tags: what the run was made from.
+        settings_toml: settings file that repeats the run, kept as an artifact.
+        artifact_root: folder for files when the store is a local database.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    with errors_named(uri):
+        client = client_of(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None and found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"the MLflow experiment {experiment!r} is deleted",
+                expected="an active experiment",
+                todo=f"restore it (`mlflow experiments restore -x {found.experiment_id}`) "
+                "or set tracking.experiment",
+            )
+        local = uri.startswith("sqlite:") and artifact_root is not None
+        root = (artifact_root / ARTIFACTS_NAME).absolute().as_uri() if local and artifact_root else None
+        experiment_id = found.experiment_id if found else client.create_experiment(experiment, root)
+        run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
+        _log_parameters(client, run.info.run_id, parameters)
+        client.log_text(run.info.run_id, settings_toml, "settings.toml")
+        return TrackedRun(uri, run.info.run_id, experiment_id, name)
+
+
+def reopen_run(tracked: TrackedRun) -> None:
+    """Go on recording in a run that an earlier driver opened.
+
+    Raises:
+        TrackingError: the store cannot be reached, or the run is not there any more.
+    """
+    with errors_named(tracked.uri):
+        client_of(tracked.uri).update_run(tracked.run_id, status="RUNNING")
+
+
+def close_run(tracked: TrackedRun, status: Status, tags: Mapping[str, str] | None = None) -> None:
+    """Set the final status of a run, and tags that are known only now."""
+    with errors_named(tracked.uri):
+        client = client_of(tracked.uri)
+        for key, value in (tags or {}).items():
+            client.set_tag(tracked.run_id, key, value)
+        client.set_terminated(tracked.run_id, status)
+
+
+def log_metrics(tracked: TrackedRun, metrics: Mapping[str, float], step: int) -> None:
+    """Write metrics to a run that is already closed."""
+    from mlflow.entities import Metric
+
+    now_ms = int(time.time() * 1000)
+    with errors_named(tracked.uri):
+        client_of(tracked.uri).log_batch(
+            tracked.run_id, metrics=[Metric(k, v, now_ms, step) for k, v in metrics.items()]
+        )
+
+
+def logged_points(tracked: TrackedRun) -> list[tuple[str, int, float]]:
+    """Return (name, step, value) of all that was logged in a run, twice what was logged twice."""
+    with errors_named(tracked.uri):
+        client = client_of(tracked.uri)
+        names = sorted(client.get_run(tracked.run_id).data.metrics)
+        histories = [client.get_metric_history(tracked.run_id, name) for name in names]
+    return [(point.key, point.step, point.value) for history in histories for point in history]
+
+
+def _log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    items = [Param(key, str(value)[:_MAX_PARAMETER_LENGTH]) for key, value in parameters.items()]
+    for start in range(0, len(items), _MAX_PARAMETERS_A_BATCH):
+        client.log_batch(run_id, params=items[start : start + _MAX_PARAMETERS_A_BATCH])

@@ -1,0 +1,94 @@
+"""The tracking store: where it is, whether it answers, and what is said when it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from bessemer.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE_NAME = "mlflow.db"
+ARTIFACTS_NAME = "mlflow-artifacts"
+_CONNECT_TIMEOUT_S = 10
+
+
+def tracking_uri(configured: str, storage_path: Path) -> str:
+    """Decide on the tracking store: the setting, else MLflow's variable, else a SQLite file.
+
+    Raises:
+        TrackingError: a file store, which MLflow no longer serves.
+    """
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        return f"sqlite:///{storage_path.absolute() / DATABASE_NAME}"
+    if urlsplit(uri).scheme in ("", "file"):
+        raise TrackingError(
+            f"the tracking URI {uri} names a folder; MLflow 3 refuses file stores",
+            expected="sqlite:////absolute/path/mlflow.db, or http(s)://host:port",
+            todo="leave tracking.uri empty for a SQLite file under checkpoint.storage_path",
+        )
+    return uri
+
+
+def without_password(uri: str) -> str:
+    """Return a URI that is fit for a screen or a log."""
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{place}"))
+
+
+def check_store(uri: str) -> None:
+    """See that the tracking store answers, and create it if it is a SQLite file.
+
+    Raises:
+        TrackingError: it does not answer within 10 seconds.
+    """
+    with errors_named(uri):
+        client_of(uri).search_experiments(max_results=1)
+
+
+def client_of(uri: str) -> MlflowClient:
+    """Return a client that gives up a dead server soon."""
+    # MLflow retries a dead server for minutes; a user who waits should hear of it at once.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_CONNECT_TIMEOUT_S))
+    from mlflow import MlflowClient
+
+    # After the import, which sets the levels anew.
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return MlflowClient(uri)
+
+
+@contextlib.contextmanager
+def errors_named(uri: str) -> Iterator[None]:
+    """Raise a TrackingError for whatever goes wrong inside."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except Exception as error:
+        raise named(uri, error) from error
+
+
+def named(uri: str, error: BaseException) -> TrackingError:
+    """Return what a user is told of an error of the store, without a password."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    # What failed may quote the URI, with the password in it.
+    secret = urlsplit(uri).netloc.rpartition("@")[0]
+    first_line = (text.replace(f"{secret}@", "") if secret else text)[:300]
+    return TrackingError(
+        f"the tracking store {without_password(uri)} does not work: {first_line}",
+        expected="an MLflow server that answers, or a database that can be written",
+        todo="start the server, correct tracking.uri, or leave it empty for a SQLite file",
+    )
