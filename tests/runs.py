@@ -17,8 +17,9 @@ from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.monitor import Monitor
 from bessemer.training.outlet import Outlet
 from bessemer.training.run import Run
-from bessemer.training.session import Mode, ProgramInspected, Session, Surroundings, closing
+from bessemer.training.session import Session, closing
 from bessemer.training.stopwatch import Stopwatch
+from bessemer.training.surroundings import Mode, ProgramInspected, Surroundings
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import Event, TurnEnded
 

@@ -19,7 +19,8 @@ from bessemer.data.order import CanonicalPlan, ListedPlan, share_of
 from bessemer.training.last_words import opened_position
 from bessemer.training.positions import MAX_LISTED_IDS, PositionFile, read_position
 from bessemer.training.run import Run
-from bessemer.training.session import Session, Surroundings, closing
+from bessemer.training.session import Session, closing
+from bessemer.training.surroundings import Surroundings
 from bessemer.utils.collectives import Group
 from runs import settings_with
 

@@ -35,7 +35,7 @@ from torch.utils.data import Sampler
 from bessemer.errors import CheckpointError
 from bessemer.training.checkpoints import CheckpointStore
 from bessemer.training.run import Run
-from bessemer.training.session import RunStopped
+from bessemer.training.surroundings import RunStopped
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import Note
 from runs import FakeWriter, Program, run_program, settings_with

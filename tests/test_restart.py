@@ -32,7 +32,7 @@ from torch.autograd import backward
 from bessemer.errors import BessemerError, CheckpointError
 from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.run import Run
-from bessemer.training.session import ProgramInspected
+from bessemer.training.surroundings import ProgramInspected
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import AttemptStarted
 from runs import FakeWriter, Program, run_program, settings_with

@@ -18,7 +18,8 @@ from bessemer.data.validation import DataReport, Finding, missing_classes, overl
 from bessemer.errors import ProjectError
 from bessemer.training.outlet import prints_of
 from bessemer.training.run import Run, set_current_run
-from bessemer.training.session import ProgramInspected, Session, Surroundings, closing
+from bessemer.training.session import Session, closing
+from bessemer.training.surroundings import ProgramInspected, Surroundings
 from bessemer.utils.collectives import Group
 
 

@@ -8,10 +8,8 @@ together in `snapshots`, how a restart finds its place is in `replay`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -19,82 +17,27 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from bessemer.config.settings import Settings
 from bessemer.data.callers import wrapper_with_memory
 from bessemer.data.datasets import fingerprint
-from bessemer.data.feed import OpenSource
 from bessemer.data.generators import preserved_generators
 from bessemer.data.iteration import LoaderPass
 from bessemer.data.loaders import Loader
 from bessemer.errors import CheckpointError, UserError
 from bessemer.models.losses import GradientReducer
-from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.loops import OuterLoop
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
 from bessemer.training.optimizers import StepHooks
-from bessemer.training.outlet import Outlet
 from bessemer.training.passes import Passes
-from bessemer.training.positions import PositionFile
 from bessemer.training.recovery import Created, generator_states, restore_generators
 from bessemer.training.replay import Done, Frame, Moment, copied
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, restore, snapshot
-from bessemer.training.stopwatch import Stopwatch
+from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
 from bessemer.training.values import Carried, Totals
-from bessemer.utils.collectives import Group
 from bessemer.utils.events import Note, Progress
 
 _NUM_EXAMPLE_SAMPLES = 4
-
-# train: the whole program. evaluate: one turn of the outer loop from a checkpoint, with the loaders
-# that train left empty. inspect: everything before the outer loop.
-Mode = Literal["train", "evaluate", "inspect"]
-
-
-class RunStopped(BaseException):
-    """Ends a program after a checkpoint because a stop was asked for; no error, so nothing catches it."""
-
-
-class ProgramInspected(BaseException):
-    """Ends a program at its outer loop in mode "inspect"; not an error, so no `except` stops it."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a run is given by whoever starts it.
-
-    Attributes:
-        settings: the project's settings.
-        group: the workers.
-        device: what this worker computes on.
-        output_dir: folder for the files that the program leaves.
-        outlet: where metrics, events and files go; closed on all but the main worker.
-        store: checkpoints, or None to take none.
-        resume: state to go on from, or None for a fresh start.
-        open_source: starts a stream for a loader, or None to fetch in process.
-        mode: how much of the program is run.
-        stop_wished: whether this worker was asked to end at the next step.
-        notices: how many notices came that this worker will not live long (count).
-        check_data: whether to refuse data other than those that made the checkpoint.
-        position: where it says at which batch it is, or None.
-        stopwatch: counts for the account of the run.
-    """
-
-    settings: Settings
-    group: Group
-    device: torch.device
-    output_dir: Path
-    outlet: Outlet = field(default_factory=Outlet)
-    store: CheckpointStore | None = None
-    resume: State | None = None
-    open_source: OpenSource | None = None
-    mode: Mode = "train"
-    stop_wished: Callable[[], bool] = lambda: False
-    notices: Callable[[], int] = lambda: 0
-    check_data: bool = False
-    position: PositionFile | None = None
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
 class Session:

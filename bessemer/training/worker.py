@@ -39,8 +39,9 @@ from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
 from bessemer.training.positions import all_ids
 from bessemer.training.run import Run, set_current_run
-from bessemer.training.session import Mode, ProgramInspected, RunStopped, Session, Surroundings, closing
+from bessemer.training.session import Session, closing
 from bessemer.training.stopwatch import Stopwatch
+from bessemer.training.surroundings import Mode, ProgramInspected, RunStopped, Surroundings
 from bessemer.training.watchdog import EXIT_STATUS, Watchdog
 from bessemer.utils.collectives import Group, says_a_peer_is_gone
 from bessemer.utils.events import AttemptStarted, Note
