@@ -12,7 +12,6 @@ import torch
 from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
-from bessemer.tracking import MetricWriter
 from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.monitor import Monitor
 from bessemer.training.outlet import Outlet
@@ -32,7 +31,7 @@ _TIMES = ("epoch/duration_s", "epoch/samples_per_s", "epoch/data_wait_fraction")
 Program = Callable[[Run], Any]
 
 
-class FakeWriter(MetricWriter):
+class FakeWriter:
     """Keeps what would go to MLflow."""
 
     def __init__(self) -> None:

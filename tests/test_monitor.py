@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from bessemer.errors import TrainingError, UserError
-from bessemer.training.monitor import Attempt, Mailbox
+from bessemer.training.monitor import Attempt, Mailbox, News
 from bessemer.utils.events import Note
 
 
@@ -17,8 +17,8 @@ def test_events_are_read_once_and_in_order() -> None:
     mailbox = Mailbox()
     for number in range(3):
         mailbox.send(Note(str(number)))
-    assert [event.text for event in mailbox.read()[0] if isinstance(event, Note)] == ["0", "1", "2"]
-    assert mailbox.read() == ([], None, 0)
+    assert [event.text for event in mailbox.read().events if isinstance(event, Note)] == ["0", "1", "2"]
+    assert mailbox.read() == News()
 
 
 def test_attempts_are_counted() -> None:
@@ -26,14 +26,14 @@ def test_attempts_are_counted() -> None:
     begun = [mailbox.begin_attempt() for _ in range(3)]
     # Nobody failed between them, so Ray changed the number of workers.
     assert begun == [Attempt(1, None), Attempt(2, None, why="resize"), Attempt(3, None, why="resize")]
-    assert mailbox.read()[2] == 3
+    assert mailbox.read().num_attempts == 3
 
 
 def test_a_driver_that_does_not_read_costs_bounded_memory() -> None:
     mailbox = Mailbox()
     for number in range(20_000):
         mailbox.send(Note(str(number)))
-    events = mailbox.read()[0]
+    events = mailbox.read().events
     assert len(events) == 10_000
     assert events[-1] == Note("19999")
 
@@ -47,7 +47,7 @@ def test_the_same_failure_twice_at_one_step_is_final() -> None:
     given_up = mailbox.begin_attempt().give_up
     assert given_up is not None
     assert given_up.found == "ZeroDivisionError"
-    assert mailbox.read()[1] is given_up
+    assert mailbox.read().error is given_up
 
 
 def test_the_same_failure_at_another_step_may_be_mended_by_a_restart() -> None:
@@ -90,7 +90,7 @@ def test_a_final_error_is_still_told_after_it_was_read() -> None:
     mailbox = Mailbox()
     mailbox.fail(UserError("wrong"))
     mailbox.read()
-    assert mailbox.read()[1] is not None
+    assert mailbox.read().error is not None
 
 
 def test_what_a_worker_is_told_can_be_sent_to_it() -> None:

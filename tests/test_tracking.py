@@ -51,7 +51,7 @@ def tracked(client: Any, uri: str, folder: Path, request: pytest.FixtureRequest)
 
 @pytest.fixture
 def writer(tracked: TrackedRun) -> Iterator[MetricWriter]:
-    made = MetricWriter(tracked, flush_every_s=0.05, system_metrics_every_s=0, resumed=False)
+    made = MetricWriter(tracked, flush_every_s=0.05, resumed=False)
     yield made
     made.close()
 
@@ -61,7 +61,7 @@ def points_of(client: Any, tracked: TrackedRun, name: str) -> list[tuple[int, fl
 
 
 def written(tracked: TrackedRun, points: list[tuple[str, int, float]], resumed: bool = False) -> None:
-    made = MetricWriter(tracked, flush_every_s=0.05, system_metrics_every_s=0, resumed=resumed)
+    made = MetricWriter(tracked, flush_every_s=0.05, resumed=resumed)
     for name, step, value in points:
         made.log({name: value}, step)
     made.close()
@@ -230,7 +230,7 @@ def test_logging_returns_at_once_and_is_written_in_few_batches(
         return log_batch(self, run_id, metrics=metrics, **more)
 
     monkeypatch.setattr(MlflowClient, "log_batch", slow)
-    made = MetricWriter(tracked, flush_every_s=0.2, system_metrics_every_s=0, resumed=False)
+    made = MetricWriter(tracked, flush_every_s=0.2, resumed=False)
     begun = time.monotonic()
     for step in range(2300):
         made.log({"loss": 1.0}, step)
@@ -310,7 +310,7 @@ def test_a_step_that_was_cut_off_halfway_is_completed_by_the_resumed_writer(
 
 
 def test_a_writer_that_cannot_write_says_so_when_it_is_closed(uri: str, client: Any) -> None:
-    made = MetricWriter(TrackedRun(uri, "no-such-run", "0", "x"), 0.05, 0, resumed=False)
+    made = MetricWriter(TrackedRun(uri, "no-such-run", "0", "x"), 0.05, resumed=False)
     made.log({"loss": 1.0}, 1)
     with pytest.raises(TrackingError, match="does not work"):
         made.close()
@@ -343,7 +343,7 @@ def test_a_store_that_is_away_for_a_while_loses_no_point(
 
     away = Away(MlflowClient.log_batch, 3)
     monkeypatch.setattr(MlflowClient, "log_batch", away)
-    made = MetricWriter(tracked, 0.05, 0, resumed=False, retry_s=30)
+    made = MetricWriter(tracked, 0.05, resumed=False, retry_s=30)
     for step in range(5):
         made.log({"loss": step / 8}, step)
     made.barrier()()
@@ -358,7 +358,7 @@ def test_a_store_that_stays_away_is_given_up_and_no_barrier_passes(
     from mlflow import MlflowClient
 
     monkeypatch.setattr(MlflowClient, "log_batch", Away(MlflowClient.log_batch, 10**9))
-    made = MetricWriter(tracked, 0.05, 0, resumed=False, retry_s=1)
+    made = MetricWriter(tracked, 0.05, resumed=False, retry_s=1)
     made.log({"loss": 1.0}, 1)
     with pytest.raises(TrackingError, match="connection refused"):
         made.barrier()()
@@ -367,7 +367,7 @@ def test_a_store_that_stays_away_is_given_up_and_no_barrier_passes(
 
 
 def test_a_barrier_of_a_writer_that_cannot_write_does_not_wait_for_ever(uri: str, client: Any) -> None:
-    made = MetricWriter(TrackedRun(uri, "no-such-run", "0", "x"), 0.05, 0, resumed=False)
+    made = MetricWriter(TrackedRun(uri, "no-such-run", "0", "x"), 0.05, resumed=False)
     made.log({"loss": 1.0}, 1)
     with pytest.raises(TrackingError, match="does not work"):
         made.barrier()()
@@ -377,15 +377,5 @@ def test_a_barrier_of_a_writer_that_cannot_write_does_not_wait_for_ever(uri: str
 
 def test_a_writer_that_was_given_nothing_closes_at_once(tracked: TrackedRun) -> None:
     begun = time.monotonic()
-    MetricWriter(tracked, flush_every_s=60, system_metrics_every_s=0, resumed=True).close()
+    MetricWriter(tracked, flush_every_s=60, resumed=True).close()
     assert time.monotonic() - begun < 2
-
-
-def test_system_metrics_are_sampled_if_asked(client: Any, tracked: TrackedRun) -> None:
-    made = MetricWriter(tracked, flush_every_s=0.05, system_metrics_every_s=0.1, resumed=False)
-    made.log({"loss": 1.0}, 1)
-    deadline = time.monotonic() + 10
-    while not any(key.startswith("system/") for key in client.get_run(tracked.run_id).data.metrics):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    made.close()

@@ -106,7 +106,7 @@ def test_that_a_damaged_newest_checkpoint_was_passed_over_is_shown_to_who_resume
     states[-1].write_bytes(states[-1].read_bytes()[:-1])
     resumed = Line()
     run_job(job(tmp_path, resumed, settings_of()), Group(), torch.device("cpu"), None)
-    shown = screen_of(resumed.mailbox.read()[0])
+    shown = screen_of(resumed.mailbox.read().events)
     note = next(line for line in shown.splitlines() if line.startswith("note: "))
     assert f"the checkpoint {states[-1].parent} is damaged" in note
     assert note.endswith("going back to the checkpoint before it")
@@ -125,7 +125,7 @@ def account_of(events: list[Event]) -> Account:
 def test_a_loop_of_epochs_is_told_with_its_steps_and_checkpoints(tmp_path: Path) -> None:
     monitor = Line()
     run_job(job(tmp_path, monitor, settings_of()), Group(), torch.device("cpu"), None)
-    account = account_of(monitor.mailbox.read()[0])
+    account = account_of(monitor.mailbox.read().events)
     assert account.num_steps == account.last_step == 12
     # Between batches after every third step since the one before, and at the end of each epoch.
     assert account.num_checkpoints == 6
@@ -141,7 +141,7 @@ def test_what_a_failed_attempt_did_is_told_and_what_the_next_does_again_is_count
     with pytest.raises(BessemerError, match="no more"):
         run_job(job(tmp_path, monitor, settings_of(), failing), Group(), torch.device("cpu"), None)
     run_job(job(tmp_path, monitor, settings_of(), failing), Group(), torch.device("cpu"), None)
-    events = monitor.mailbox.read()[0]
+    events = monitor.mailbox.read().events
     account = account_of(events)
     # It failed after step 8; which checkpoint was on storage by then is up to the disk.
     started = [event for event in events if isinstance(event, AttemptStarted)]

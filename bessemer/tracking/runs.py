@@ -30,12 +30,14 @@ class TrackedRun:
         run_id: id that every process writes to.
         experiment_id: the experiment it belongs to.
         name: what the MLflow page calls it.
+        began_at: when it was opened first (seconds since 1970).
     """
 
     uri: str
     run_id: str
     experiment_id: str
     name: str
+    began_at: float = 0.0
 
 
 def open_run(
@@ -77,7 +79,7 @@ def open_run(
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
         _log_parameters(client, run.info.run_id, parameters)
         client.log_text(run.info.run_id, settings_toml, "settings.toml")
-        return TrackedRun(uri, run.info.run_id, experiment_id, name)
+        return TrackedRun(uri, run.info.run_id, experiment_id, name, run.info.start_time / 1000)
 
 
 def reopen_run(tracked: TrackedRun) -> None:

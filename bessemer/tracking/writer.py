@@ -1,4 +1,4 @@
-"""The main worker's writer: off the training thread, in batches, and never twice.
+"""The driver's writer to one run: in a thread of its own, in batches, and never twice.
 
 After a restart it drops the points that were written before, so a step that is computed again is not
 logged twice. While the store does not answer it goes on trying.
@@ -27,6 +27,7 @@ _BARRIER_POLL_S = 0.5
 # What a server that restarts, or a database that somebody else writes to, answers with.
 _PASSING_ERRORS = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0
+_AGAIN: Any = object()
 
 
 class MetricWriter:
@@ -35,7 +36,6 @@ class MetricWriter:
     Args:
         tracked: the run.
         flush_every_s: longest time that a metric waits (seconds).
-        system_metrics_every_s: sampling of the machine (seconds), or 0 for none.
         resumed: whether an earlier attempt may have written to the run; its points are then kept
             and the same steps are not written again.
         retry_s: how long it goes on trying while the store does not answer (seconds).
@@ -45,14 +45,12 @@ class MetricWriter:
         self,
         tracked: TrackedRun,
         flush_every_s: float,
-        system_metrics_every_s: float,
         resumed: bool,
         retry_s: float = 120.0,
     ) -> None:
         self._retry_s = retry_s
         self._tracked = tracked
         self._flush_every_s = flush_every_s
-        self._system_metrics_every_s = system_metrics_every_s
         self._resumed = resumed
         self._written: dict[str, int] = {}
         self._written_at_last: dict[str, int] = {}
@@ -64,7 +62,20 @@ class MetricWriter:
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Queue the values of some metrics at a step."""
         now_ms = int(time.time() * 1000)
-        self._queue.put([(key, value, now_ms, step) for key, value in metrics.items()])
+        self.log_points([(key, value, now_ms, step) for key, value in metrics.items()])
+
+    def log_points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Queue points: name, value, milliseconds since 1970, step."""
+        self._queue.put(list(points))
+
+    def begin_again(self) -> None:
+        """From here on the same steps may come again; what is written of them is kept."""
+        self._queue.put(_AGAIN)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has given up, and writes nothing more."""
+        return self._error is not None
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Queue a file to be kept with the run, under a folder of its artifacts."""
@@ -108,7 +119,6 @@ class MetricWriter:
             raise named(self._tracked.uri, self._error)
 
     def _serve(self) -> None:
-        monitor = None
         # MLflow takes seconds of CPU to import; before there is something to write, the first step
         # needs them more.
         first = self._queue.get()
@@ -116,15 +126,11 @@ class MetricWriter:
             client = client_of(self._tracked.uri)
             if self._resumed:
                 self._written = self._patiently(_last_steps, client, self._tracked.run_id)
-            monitor = self._system_monitor()
             more = self._write_some(client, first)
             while more:
                 more = self._write_some(client)
         except BaseException as error:
             self._error = error
-        finally:
-            if monitor is not None:
-                monitor.finish()
 
     def _write_some(self, client: MlflowClient, *items: Any) -> bool:
         """Write what gathers within `flush_every_s`; return False after the last item."""
@@ -144,6 +150,11 @@ class MetricWriter:
                 self._write(client, points)
                 points = []
                 item.set()
+            elif item is _AGAIN:
+                self._write(client, points)
+                points = []
+                self._written = self._patiently(_last_steps, client, self._tracked.run_id)
+                self._written_at_last = {}
             elif callable(item):
                 self._patiently(item, client)
             else:
@@ -192,20 +203,6 @@ class MetricWriter:
             self._written_at_last[key] = sum(point.step == last for point in history)
         self._written_at_last[key] -= 1
         return self._written_at_last[key] < 0
-
-    def _system_monitor(self) -> Any:
-        if self._system_metrics_every_s <= 0:
-            return None
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        monitor = SystemMetricsMonitor(
-            self._tracked.run_id,
-            sampling_interval=self._system_metrics_every_s,
-            resume_logging=self._resumed,
-            tracking_uri=self._tracked.uri,
-        )
-        monitor.start()
-        return monitor
 
 
 def _last_steps(client: MlflowClient, run_id: str) -> dict[str, int]:

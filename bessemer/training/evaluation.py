@@ -132,7 +132,7 @@ def evaluate(
             mode="evaluate",
             checkpoint=saved,
         )
-        launch(job, settings.scaling, TrainingScreen(console or Console(quiet=True)), heard)
+        launch(job, settings, TrainingScreen(console or Console(quiet=True)), heard)
     finally:
         with contextlib.suppress(Exception):
             monitor.stop()

@@ -20,12 +20,13 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from bessemer.config.settings import Scaling
-from bessemer.errors import BessemerError, TrainingError
+from bessemer.config.settings import Scaling, Settings
+from bessemer.errors import BessemerError, TrackingError, TrainingError
 from bessemer.training.account import Books
 from bessemer.training.casualties import Casualties
 from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.gauges import Gauges
+from bessemer.training.relay import Recorder
 from bessemer.training.worker import Job, train_worker
 from bessemer.utils.console import TrainingScreen
 from bessemer.utils.events import Event, Tally, TurnEnded
@@ -36,7 +37,8 @@ _RAY_POLL_S = "0.25"
 _START_TIMEOUT_S = "10"
 # Ray looks this often whether a node is about to be taken away; its default is 5 seconds.
 _PREEMPTION_POLL_S = "1"
-_READ_EVENTS_EVERY_S = 0.2
+# News come at once; only this often it is seen that the job is done.
+_NEWS_WITHIN_S = 0.2
 
 
 @dataclass
@@ -73,12 +75,12 @@ class Heard:
         self.books.take(event)
 
 
-def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> None:
+def launch(job: Job, settings: Settings, screen: TrainingScreen, heard: Heard) -> None:
     """Run a job to its end.
 
     Args:
         job: what the workers do; its monitor must be running.
-        scaling: how many workers, and how often they may be preempted.
+        settings: of the run.
         screen: shows what the workers tell.
         heard: filled with what the workers tell, also when the job fails.
 
@@ -89,9 +91,10 @@ def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> 
     failure: BaseException | None = None
     heard.books.asked_at = time.time()
     done = threading.Event()
+    recorder = Recorder(job.tracked, settings.tracking, job.monitor) if job.tracked is not None else None
     listener = threading.Thread(
         target=_listen,
-        args=(job, heard, screen, done),
+        args=(job, recorder, heard, screen, done),
         name="bessemer-listener",
         daemon=True,
     )
@@ -103,12 +106,15 @@ def launch(job: Job, scaling: Scaling, screen: TrainingScreen, heard: Heard) -> 
     with open(log_file, "a", encoding="utf-8") as log, contextlib.redirect_stderr(log), screen:
         listener.start()
         try:
-            _trainer(job, scaling).fit()
+            _trainer(job, settings.scaling).fit()
         except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
             failure = error
         finally:
             done.set()
             listener.join(timeout=10)
+            if recorder is not None:
+                with contextlib.suppress(TrackingError) if failure else contextlib.nullcontext():
+                    recorder.close()
     with contextlib.suppress(ray.exceptions.RayError):
         heard.stopped_at = job.monitor.stopped_at()
     if heard.error is not None:
@@ -151,24 +157,47 @@ def _trainer(job: Job, scaling: Scaling) -> TorchTrainer:
     )
 
 
-def _listen(job: Job, heard: Heard, screen: TrainingScreen, done: threading.Event) -> None:
-    """Read events until the job is done, and then once more for what came last."""
+def _listen(
+    job: Job, recorder: Recorder | None, heard: Heard, screen: TrainingScreen, done: threading.Event
+) -> None:
+    """Take news until the job is done, and then once more for what came last."""
     assert job.monitor is not None
     gauges = Gauges(job.run_dir.name) if job.mode == "train" else None
+    try:
+        _take_news(job, recorder, heard, screen, gauges, done)
+    except ray.exceptions.RayError:
+        pass  # The cluster went away; the call that waits for the job says so.
+    except Exception as error:
+        # Or a worker would wait for ever for its metrics to be written.
+        job.monitor.lose_driver(
+            TrainingError(f"the driver stopped listening to its workers: {type(error).__name__}: {error}")
+        )
+        raise
+
+
+def _take_news(
+    job: Job,
+    recorder: Recorder | None,
+    heard: Heard,
+    screen: TrainingScreen,
+    gauges: Gauges | None,
+    done: threading.Event,
+) -> None:
+    assert job.monitor is not None
     last = False
     while True:
-        try:
-            events, heard.error, heard.num_attempts = job.monitor.read()
-        except ray.exceptions.RayError:
-            return  # The cluster went away; the call that waits for the job says so.
-        for event in events:
+        news = job.monitor.next_news(0.0 if last else _NEWS_WITHIN_S)
+        if recorder is not None:
+            recorder.take(news.records)
+        heard.error, heard.num_attempts = news.error, news.num_attempts
+        for event in news.events:
             heard.take(event)
             screen.show(event)
         if gauges is not None:
-            gauges.show(heard.books, events)
+            gauges.show(heard.books, news.events)
         if last:
             return
-        last = done.wait(_READ_EVENTS_EVERY_S)
+        last = done.is_set()
 
 
 def _named(error: BaseException, job: Job) -> BessemerError:

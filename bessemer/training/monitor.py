@@ -1,4 +1,4 @@
-"""The line between the workers of a run and its driver: a small actor that keeps events until read.
+"""The line between the workers of a run and its driver: a small actor that keeps news until read.
 
 Ray Train's own channel is polled every two seconds and holds one report, so it cannot carry
 progress. This one is fire and forget for the workers, and outlives them, so it also keeps the ledger
@@ -7,9 +7,11 @@ of attempts.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -18,8 +20,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from bessemer.errors import BessemerError
 from bessemer.training.attempts import Beginning, Kind, Ledger, Limits, Report, Why
 from bessemer.utils.events import Event, Tally
+from bessemer.utils.records import Record
 
 _MAX_EVENTS = 10_000
+_WRITTEN_POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,28 @@ class Attempt:
     reached: int = 0
 
 
+@dataclass(frozen=True)
+class News:
+    """What came in for the driver since it read last.
+
+    Attributes:
+        events: to show and to count.
+        records: to write to MLflow.
+        error: an error that no restart can mend, or None.
+        num_attempts: worker groups that began, in all (count).
+    """
+
+    events: list[Event] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    error: BessemerError | None = None
+    num_attempts: int = 0
+
+
 class Mailbox:
-    """State of the actor; an ordinary class, so that tests need no Ray."""
+    """State of the actor; an ordinary class, so that tests need no Ray.
+
+    Ray runs one method at a time, and another while one waits.
+    """
 
     def __init__(self, limits: Limits | None = None, logs: str = "the run's logs") -> None:
         self._events: deque[Event] = deque(maxlen=_MAX_EVENTS)
@@ -51,6 +75,10 @@ class Mailbox:
         self._final_error: BessemerError | None = None
         self._stop_wished = False
         self._stopped_at: int | None = None
+        self._records: list[Record] = []
+        self._written: dict[str, BessemerError | None] = {}
+        self._lost: BessemerError | None = None
+        self._has_news = asyncio.Event()
 
     def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
         """Count an attempt, unless it is to give up; the main worker calls it once when it starts.
@@ -68,8 +96,33 @@ class Mailbox:
     def send(self, event: Event) -> None:
         """Keep an event for the driver."""
         self._events.append(event)
+        self._has_news.set()
         if isinstance(event, Tally):
             self._reached = max(self._reached, event.step)
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Keep records for the driver; none is ever dropped."""
+        self._records += records
+        self._has_news.set()
+
+    def tell_written(self, barrier: str, error: BessemerError | None) -> None:
+        """Take the driver's word that what was recorded before a barrier is written, or cannot be."""
+        self._written[barrier] = error
+
+    async def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
+        """Return whether what was recorded before a barrier is written, after waiting for it, or why not."""
+        waited_s = 0.0
+        while barrier not in self._written and self._lost is None and waited_s < wait_s:
+            await asyncio.sleep(_WRITTEN_POLL_S)
+            waited_s += _WRITTEN_POLL_S
+        is_told = barrier in self._written
+        error = self._written.pop(barrier, self._lost)
+        return is_told and error is None, error
+
+    def lose_driver(self, error: BessemerError) -> None:
+        """Nothing more will be written: tell everybody who waits, and later ones."""
+        self._lost = error
+        self.fail(error)
 
     def fail(self, error: BessemerError) -> None:
         """Record an error that no restart can mend."""
@@ -118,11 +171,19 @@ class Mailbox:
         """Return the step at which the workers ended because they were asked to, or None."""
         return self._stopped_at
 
-    def read(self) -> tuple[list[Event], BessemerError | None, int]:
-        """Return the events since the last call, the final error, and the number of attempts."""
-        events = list(self._events)
+    def read(self) -> News:
+        """Return what came in since the last call."""
+        news = News(list(self._events), self._records, self._final_error, self._ledger.num_attempts)
         self._events.clear()
-        return events, self._final_error, self._ledger.num_attempts
+        self._records = []
+        self._has_news.clear()
+        return news
+
+    async def next_news(self, wait_s: float) -> News:
+        """Wait until something comes in, and return it, or nothing after so many seconds."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._has_news.wait(), wait_s)
+        return self.read()
 
 
 class Monitor:
@@ -188,10 +249,27 @@ class Monitor:
         step: int | None = ray.get(self._actor.stopped_at.remote())
         return step
 
-    def read(self) -> tuple[list[Event], BessemerError | None, int]:
-        """Return what came in since the last call; see `Mailbox.read`."""
-        result: tuple[list[Event], BessemerError | None, int] = ray.get(self._actor.read.remote())
-        return result
+    def record(self, records: Sequence[Record]) -> None:
+        """Have the driver write something; returns at once."""
+        self._actor.record.remote(list(records))
+
+    def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
+        """Return whether what was recorded before a barrier is written, after waiting for it, or why not."""
+        told: tuple[bool, BessemerError | None] = ray.get(self._actor.written.remote(barrier, wait_s))
+        return told
+
+    def tell_written(self, barrier: str, error: BessemerError | None) -> None:
+        """Tell who waits that what was recorded before a barrier is written, or cannot be."""
+        self._actor.tell_written.remote(barrier, error)
+
+    def lose_driver(self, error: BessemerError) -> None:
+        """Tell the workers that the driver writes nothing more; returns at once."""
+        self._actor.lose_driver.remote(error)
+
+    def next_news(self, wait_s: float) -> News:
+        """Wait until something comes in, and return it, or nothing after so many seconds."""
+        news: News = ray.get(self._actor.next_news.remote(wait_s))
+        return news
 
     def stop(self) -> None:
         """End the actor."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from bessemer.tracking import MetricWriter
 from bessemer.training.monitor import Monitor
+from bessemer.training.relay import Writer
 from bessemer.utils.events import Event
 
 
@@ -21,11 +21,11 @@ class Outlet:
     """The one way out of a worker.
 
     Args:
-        writer: writes to MLflow, or None to record nothing.
+        writer: has MLflow written, or None to record nothing.
         monitor: tells the driver, or None to tell nobody.
     """
 
-    def __init__(self, writer: MetricWriter | None = None, monitor: Monitor | None = None) -> None:
+    def __init__(self, writer: Writer | None = None, monitor: Monitor | None = None) -> None:
         self._writer = writer
         self._monitor = monitor
         self.muted = False

@@ -189,7 +189,7 @@ def fit(
             allow_drift=resume is not None and resume.allow_drift,
         )
         with stopping(monitor, console):
-            launch(job, settings.scaling, TrainingScreen(console), heard)
+            launch(job, settings, TrainingScreen(console), heard)
         status = "FINISHED" if heard.stopped_at is None else "KILLED"
     except KeyboardInterrupt:
         status = "KILLED"

@@ -28,7 +28,7 @@ from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
 from bessemer.data.order import Plan
 from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
-from bessemer.tracking import MetricWriter, TrackedRun, log_model
+from bessemer.tracking import TrackedRun, log_model
 from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
 from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
@@ -38,6 +38,7 @@ from bessemer.training.notices import Notices, sigterm_noted
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
 from bessemer.training.positions import all_ids
+from bessemer.training.relay import RelayedWriter
 from bessemer.training.run import Run, set_current_run
 from bessemer.training.session import Session, closing
 from bessemer.training.stopwatch import Stopwatch
@@ -125,7 +126,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         return None
     outlet, stopwatch = Outlet(), Stopwatch()
     if group.rank == 0:
-        outlet = Outlet(_writer(job, settings, job.resumed or attempt.number > 1), job.monitor)
+        outlet = Outlet(_writer(job, settings, attempt), job.monitor)
         if job.monitor is not None:
             stopwatch = Stopwatch(job.monitor.send, attempt.number, attempt.reached)
     store = CheckpointStore(
@@ -322,12 +323,15 @@ def _starting_state(job: Job, store: CheckpointStore, group: Group) -> State | N
     return newest[1] if newest else store.load(chosen)
 
 
-def _writer(job: Job, settings: Settings, resumed: bool) -> MetricWriter | None:
-    if job.tracked is None:
+def _writer(job: Job, settings: Settings, attempt: Attempt) -> RelayedWriter | None:
+    if job.tracked is None or job.monitor is None:
         return None
-    tracking = settings.tracking
-    return MetricWriter(
-        job.tracked, tracking.flush_every_s, tracking.system_metrics_every_s, resumed, tracking.retry_s
+    return RelayedWriter(
+        job.monitor,
+        attempt.number,
+        resumed=job.resumed or attempt.number > 1,
+        machine_every_s=settings.tracking.system_metrics_every_s,
+        began_at=job.tracked.began_at,
     )
 
 

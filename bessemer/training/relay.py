@@ -1,0 +1,215 @@
+"""How what a program logs reaches MLflow: the main worker sends records, its driver writes them.
+
+A worker that imports MLflow takes 100 MB more and two seconds of the processor at each restart; the
+driver has it anyway. A checkpoint counts only once the driver says that what was logged before it is
+written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from bessemer.config.settings import Tracking
+from bessemer.errors import BessemerError
+from bessemer.tracking import MetricWriter, TrackedRun
+from bessemer.training.monitor import Monitor
+from bessemer.utils.machine import MachineMeter
+from bessemer.utils.records import Barrier, Begun, KeptFile, Points, Record, Tags
+
+_SEND_EVERY_S = 0.25
+_LISTEN_S = 5.0
+
+
+class Writer(Protocol):
+    """Where metrics, files and tags go; what is given to it returns at once."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Write the values of some metrics at a step."""
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a file with the run."""
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+
+    def barrier(self) -> Callable[[], None]:
+        """Return a function that waits until all that was given so far is written."""
+
+    def close(self) -> None:
+        """Wait until everything is written, and end."""
+
+
+class RelayedWriter:
+    """The worker's end.
+
+    Args:
+        monitor: the line to the driver.
+        attempt: 1 for the first attempt of this driver.
+        resumed: whether an earlier attempt may have written the same points.
+        machine_every_s: how often this machine is measured (seconds), or 0 for never.
+        began_at: when the run began (seconds since 1970).
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        attempt: int,
+        resumed: bool,
+        machine_every_s: float = 0.0,
+        began_at: float = 0.0,
+    ) -> None:
+        self._monitor = monitor
+        self._attempt = attempt
+        self._lock = threading.Lock()
+        self._waiting: list[Record] = [Begun(resumed)]
+        self._points: list[tuple[str, float, int, int]] = []
+        self._barriers = itertools.count()
+        self._machine_every_s = machine_every_s
+        self._began_at = began_at
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="bessemer-relay", daemon=True)
+        self._thread.start()
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Send the values of some metrics at a step, a little later."""
+        now_ms = int(time.time() * 1000)
+        with self._lock:
+            self._points += [(name, value, now_ms, step) for name, value in metrics.items()]
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Have a file kept with the run; the driver must find it under this path."""
+        self._add(KeptFile(path, folder))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Have tags of the run set."""
+        self._add(Tags(dict(tags)))
+
+    def barrier(self) -> Callable[[], None]:
+        """Return a function that waits until all that was given so far is written.
+
+        It raises a TrackingError if it cannot be written.
+        """
+        name = f"{self._attempt}-{next(self._barriers)}"
+        self._add(Barrier(name))
+        self._send()
+
+        def wait() -> None:
+            while True:
+                is_written, error = self._monitor.written(name, _LISTEN_S)
+                if error is not None:
+                    raise error
+                if is_written:
+                    return
+
+        return wait
+
+    def close(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            TrackingError: something could not be written.
+        """
+        self._closing.set()
+        self._thread.join()
+        self.barrier()()
+
+    def _add(self, record: Record) -> None:
+        with self._lock:
+            self._gather()
+            self._waiting.append(record)
+
+    def _gather(self) -> None:
+        if self._points:
+            self._waiting.append(Points(tuple(self._points)))
+            self._points = []
+
+    def _send(self) -> None:
+        with self._lock:
+            self._gather()
+            # In the lock: two senders must not overtake each other.
+            if self._waiting:
+                self._monitor.record(self._waiting)
+                self._waiting = []
+
+    def _serve(self) -> None:
+        meter = MachineMeter(Path.cwd()) if self._machine_every_s > 0 else None
+        measured_at = time.monotonic()
+        while not self._closing.wait(_SEND_EVERY_S):
+            if meter is not None and time.monotonic() - measured_at >= self._machine_every_s:
+                measured_at = time.monotonic()
+                # These have no step of the run: seconds since it began go on after a restart.
+                self.log(meter.read(), int(time.time() - self._began_at))
+            self._send()
+
+
+class Recorder:
+    """The driver's end: writes records in their order, and tells who waits.
+
+    Args:
+        tracked: the run.
+        settings: how it is written.
+        monitor: told what is written.
+    """
+
+    def __init__(self, tracked: TrackedRun, settings: Tracking, monitor: Monitor) -> None:
+        self._tracked = tracked
+        self._settings = settings
+        self._monitor = monitor
+        self._writer: MetricWriter | None = None
+        self._tellers = ThreadPoolExecutor(1, "bessemer-recorder")
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Write records that came in; returns at once."""
+        for record in records:
+            match record:
+                case Begun():
+                    self._begin(record.resumed)
+                case Points():
+                    self._open_writer().log_points(record.values)
+                case KeptFile():
+                    self._open_writer().log_file(record.path, record.folder)
+                case Tags():
+                    self._open_writer().set_tags(record.values)
+                case Barrier():
+                    wait = self._open_writer().barrier()
+                    self._tellers.submit(self._tell, record.name, wait)
+
+    def close(self) -> None:
+        """Write what is left and end.
+
+        Raises:
+            TrackingError: something could not be written.
+        """
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            self._tellers.shutdown()
+
+    def _begin(self, resumed: bool) -> None:
+        if self._writer is None or self._writer.has_failed:
+            self._writer = self._made(resumed)
+        else:
+            self._writer.begin_again()
+
+    def _open_writer(self) -> MetricWriter:
+        if self._writer is None:
+            self._writer = self._made(resumed=True)
+        return self._writer
+
+    def _made(self, resumed: bool) -> MetricWriter:
+        return MetricWriter(self._tracked, self._settings.flush_every_s, resumed, self._settings.retry_s)
+
+    def _tell(self, name: str, wait: Callable[[], None]) -> None:
+        error: BessemerError | None = None
+        try:
+            wait()
+        except BessemerError as found:
+            error = found
+        self._monitor.tell_written(name, error)
