@@ -421,7 +421,8 @@ def _console(json_output: bool = False) -> Console:
     """Return where to write for people; standard output is for JSON alone where that is asked for."""
     from rich.console import Console
 
-    return Console(stderr=json_output)
+    # Named, so that it stays what it is while Ray's own messages are sent to a log.
+    return Console(file=sys.stderr if json_output else sys.stdout)
 
 
 def entry(arguments: list[str] | None = None) -> int:

@@ -102,8 +102,13 @@ def launch(job: Job, settings: Settings, screen: TrainingScreen, heard: Heard) -
     shutil.rmtree(job.run_dir / POSITIONS_FOLDER, ignore_errors=True)
     log_file = job.run_dir / LOGS_FOLDER / "ray.log"
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    # Ray writes about dead workers to the driver's standard error; the screen says it in its own way.
-    with open(log_file, "a", encoding="utf-8") as log, contextlib.redirect_stderr(log), screen:
+    # Ray writes about dead workers and busy nodes to both streams; the screen says it in its own way.
+    with (
+        open(log_file, "a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+        screen,
+    ):
         listener.start()
         try:
             _trainer(job, settings.scaling).fit()

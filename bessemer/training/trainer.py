@@ -12,6 +12,7 @@ import fcntl
 import json
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,7 +133,7 @@ def fit(
         TrainingError: the program failed, or workers failed more often than `max_failures`.
     """
     begun, called_at = time.monotonic(), time.time()
-    console = console or Console()
+    console = console or Console(file=sys.stdout)
     identity = identity_of(settings, code, tags or {})
     project = project or getattr(program, "__name__", str(program))
     storage = storage_folder(settings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def tune(
         SettingsError: the space is empty, names no setting, or has no range; no metric is chosen.
         TrainingError: no trial was completed.
     """
-    console = console or Console()
+    console = console or Console(file=sys.stdout)
     tuning = settings.tuning
     metric = tuning.metric or settings.checkpoint.best_metric
     mode = tuning.mode or settings.checkpoint.best_mode

@@ -59,6 +59,7 @@ class TrainingScreen:
                 console=self._console,
                 transient=True,
                 # Ray's messages go where standard error goes: to a log file, not around the bar.
+                redirect_stdout=False,
                 redirect_stderr=False,
             )
             self._bar.start()
