@@ -68,6 +68,7 @@ def train(
 ) -> None:
     """Train a project; settings follow as --name value."""
     from bessemer.reports import show_outcome
+    from bessemer.training.cluster import disconnect
     from bessemer.training.evaluation import find_run, settings_file_of
     from bessemer.training.trainer import Resume, fit, is_complete
 
@@ -94,6 +95,8 @@ def train(
         console=console,
         resume=resumed,
     )
+    # Before the result is shown, so that no late message of Ray's stands in it.
+    disconnect()
     show_outcome(console, chosen.name, outcome)
 
 

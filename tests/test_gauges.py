@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ray.util.metrics import Counter, Gauge, Histogram
+from ray.util.metrics import Gauge, Histogram
 
 from bessemer.training import gauges
 from bessemer.training.account import Books
@@ -16,10 +16,9 @@ from bessemer.utils.events import Event, Note, Tally
 
 
 def test_rays_metrics_take_what_they_are_given() -> None:
-    for kind in (Gauge, Counter):
-        assert list(inspect.signature(kind).parameters) == ["name", "description", "tag_keys"]
+    assert list(inspect.signature(Gauge).parameters) == ["name", "description", "tag_keys"]
     assert "boundaries" in inspect.signature(Histogram).parameters
-    for method in (Gauge.set, Counter.inc, Histogram.observe):
+    for method in (Gauge.set, Histogram.observe):
         assert list(inspect.signature(method).parameters) == ["self", "value", "tags"]
 
 
@@ -35,18 +34,18 @@ class Metric:
         assert tags == {"run": "today"}
         self._values.append(value)
 
-    inc = observe = set
+    observe = set
 
 
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     Metric.given = {}
-    for kind in ("Gauge", "Counter", "Histogram"):
+    for kind in ("Gauge", "Histogram"):
         monkeypatch.setattr(gauges, kind, Metric)
     return Metric.given
 
 
-def test_counters_grow_by_what_came_and_every_stall_is_observed_once(given: dict[str, list[float]]) -> None:
+def test_counts_are_those_of_the_run_and_every_stall_is_observed_once(given: dict[str, list[float]]) -> None:
     books, shown = Books(called_at=90.0), Gauges("today")
 
     def tell(*events: Event) -> None:
@@ -63,10 +62,10 @@ def test_counters_grow_by_what_came_and_every_stall_is_observed_once(given: dict
     again = Tally(2, 130.0, 120.0, first_step_at=121.0, step=10, num_steps=4, num_again=3)
     tell(again)
     tell(replace(again, num_checkpoints=1, checkpoint_s=0.25, last_checkpoint_s=0.25))
-    assert given["bessemer_steps"] == [10, 3, 4]
-    assert given["bessemer_steps_again"] == [3]
-    assert given["bessemer_restarts"] == [1]
-    assert given["bessemer_checkpoints"] == [1, 1]
+    assert given["bessemer_num_steps"] == [10, 13, 17, 17]
+    assert given["bessemer_num_steps_again"] == [0, 0, 3, 3]
+    assert given["bessemer_num_restarts"] == [0, 0, 1, 1]
+    assert given["bessemer_num_checkpoints"] == [0, 1, 1, 2]
     assert given["bessemer_checkpoint_stall_s"] == [0.5, 0.25]
     assert given["bessemer_startup_s"] == [11] * 4
     assert given["bessemer_checkpoint_s"] == [0, 0.5, 0.5, 0.75]

@@ -6,6 +6,7 @@ and listens on 127.0.0.1 alone; for any other cluster `RAY_AUTH_MODE` of the env
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -94,6 +95,16 @@ def _init(address: str | None) -> None:
             expected=f"Ray {ray.__version__} and Python {sys.version.split()[0]} on the cluster",
             todo="start the cluster with the versions in requirements.lock",
         ) from error
+
+
+def disconnect() -> None:
+    """Leave the cluster, and end one that was started here; what Ray says by then goes nowhere."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        ray.shutdown()
 
 
 def _connection(started_here: bool) -> Connection:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ray.util.metrics import Counter, Gauge, Histogram
+from ray.util.metrics import Gauge, Histogram
 
 from bessemer.training.account import Account, Books
 from bessemer.utils.events import Event, Tally
@@ -26,12 +26,11 @@ _GAUGES = {
     "longest_checkpoint_s": "The longest stall for a checkpoint (seconds).",
     "other_s": "Evaluation and what else lies between the steps, so far (seconds).",
     "recovery_s": "From failures to the first step after them, so far (seconds).",
-}
-_COUNTERS = {
-    "num_steps": ("steps", "Optimizer steps, those computed again included."),
-    "num_steps_again": ("steps_again", "Optimizer steps that were computed again."),
-    "num_checkpoints": ("checkpoints", "Checkpoints that were taken."),
-    "num_restarts": ("restarts", "Times that the workers were started again."),
+    # Set and not counted: Ray adds twice what it sends twice, as it does on a busy machine.
+    "num_steps": "Optimizer steps so far, those computed again included (count).",
+    "num_steps_again": "Optimizer steps that were computed again (count).",
+    "num_checkpoints": "Checkpoints that were taken (count).",
+    "num_restarts": "Times that the workers were started again (count).",
 }
 _STALL_BOUNDARIES_S = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 
@@ -49,17 +48,12 @@ class Gauges:
             name: Gauge(f"bessemer_{name}", description=text, tag_keys=(_TAG,))
             for name, text in _GAUGES.items()
         }
-        self._counters = {
-            name: Counter(f"bessemer_{short}", description=text, tag_keys=(_TAG,))
-            for name, (short, text) in _COUNTERS.items()
-        }
         self._stalls = Histogram(
             "bessemer_checkpoint_stall_s",
             description="How long training stood still for a checkpoint (seconds).",
             boundaries=_STALL_BOUNDARIES_S,
             tag_keys=(_TAG,),
         )
-        self._shown: dict[str, float] = {}
         self._last_checkpoint = (0, 0)
 
     def show(self, books: Books, news: Sequence[Event]) -> None:
@@ -78,11 +72,6 @@ class Gauges:
         for name, gauge in self._gauges.items():
             if name in values:
                 gauge.set(values[name], tags=self._tags)
-        for name, counter in self._counters.items():
-            more = values[name] - self._shown.get(name, 0.0)
-            if more > 0:
-                counter.inc(more, tags=self._tags)
-                self._shown[name] = values[name]
 
     def _show_stall(self, tally: Tally) -> None:
         # A worker tells of every checkpoint, and of other things in between.
