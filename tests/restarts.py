@@ -48,6 +48,7 @@ class MarkingStore(CheckpointStore):
 class Source:
     """A stream in this process."""
 
+    least_share = 0.0
     has_delivered = True
     num_taken = 0
 
@@ -72,7 +73,7 @@ def streaming_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have loaders take batches from streams as soon as they may; fails if none did."""
     for name in ("_FIRST_LEAD_S", "_LATER_LEAD_S", "_LEAST_S"):
         monkeypatch.setattr(f"bessemer.data.feed.{name}", 0.0)
-    monkeypatch.setattr("bessemer.data.feed._SLOW_BLOCKS", 10**9)
+    monkeypatch.setattr("bessemer.data.feed._NUM_COMPARED", 10**9)
     before = Source.num_taken
     yield
     assert Source.num_taken > before

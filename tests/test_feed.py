@@ -87,16 +87,19 @@ class Setting:
         **data: Any,
     ) -> None:
         self.clock = Clock()
+        self.least_share = 0.0
         self.opened: list[Pipeline] = []
         self.begins_s, self.block_s = begins_s, block_s
 
-        def open_source(recipe: Recipe, plan: Plan, start: int, stop: int | None, steps: int) -> Pipeline:
-            self.opened.append(Pipeline(self.clock, start, self.begins_s, self.block_s, steps))
-            return self.opened[-1]
-
         recipe = Recipe(Slow(self.clock, sample_s), 3, list)
         settings = Data(block_steps=BLOCK, **data)
-        self.feed = Feed(Fetcher(recipe), PLAN, 0, 1, settings, open_source, stop, self.clock)
+        self.feed = Feed(Fetcher(recipe), PLAN, 0, 1, settings, self, stop, self.clock)
+
+    def __call__(
+        self, recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int
+    ) -> Pipeline:
+        self.opened.append(Pipeline(self.clock, start, self.begins_s, self.block_s, block_steps))
+        return self.opened[-1]
 
     def train(self, positions: range, step_s: float) -> float:
         """Take batches and compute on each; return how long the batches took."""
@@ -135,18 +138,34 @@ def test_a_stream_that_never_starts_stops_nobody() -> None:
     assert len(setting.opened) == 1
 
 
-def test_a_stream_that_is_slower_than_fetching_here_is_given_up_and_tried_again_later() -> None:
+def test_a_stream_with_which_training_is_no_faster_is_given_up_and_tried_again_later() -> None:
     setting = Setting(block_s=1.0, sample_s=0.001)  # here a block takes 32 ms
     setting.train(range(1000), step_s=0.05)
-    first = setting.opened[0]
+    (first,) = setting.opened
     assert first.closed
-    assert len(first.taken) == 3 * BLOCK
-    assert len(setting.opened) == 1
+    assert len(first.taken) == 129  # the time of the first is not one of the stream
     setting.block_s = 0.1
     setting.clock.now += 60
     setting.train(range(1000, 1400), step_s=0.05)
     assert len(setting.opened) == 2
     assert setting.opened[1].taken[-1] == 1399
+
+
+def test_a_stream_that_slows_down_the_steps_themselves_is_given_up() -> None:
+    setting = Setting(sample_s=0.001)
+    setting.train(range(300), step_s=0.02)
+    assert not setting.opened[0].closed
+    setting.train(range(300, 900), step_s=0.05)  # its processes take the processors
+    assert setting.opened[0].closed
+
+
+def test_no_stream_is_tried_where_fetching_here_takes_too_small_a_share() -> None:
+    setting = Setting(sample_s=0.001)
+    setting.least_share = 0.3
+    setting.train(range(500), step_s=0.02)  # 4 ms of 24
+    assert setting.opened == []
+    setting.train(range(500, 900), step_s=0.004)  # 4 ms of 8
+    assert len(setting.opened) == 1
 
 
 def test_a_stream_is_waited_for_as_long_as_it_is_the_faster_way() -> None:

@@ -120,6 +120,8 @@ class FakeSource:
 class Streams:
     """Opens fake sources and keeps them."""
 
+    least_share = 0.0
+
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self.place = (rank, world_size)
         self.copies = False
@@ -554,7 +556,7 @@ BLOCKS = Data(block_steps=1)
 @pytest.fixture(autouse=True)
 def _streams_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On this machine's clock a fake stream may be slower than none, or never be worth it."""
-    monkeypatch.setattr("bessemer.data.feed._SLOW_BLOCKS", 10**9)
+    monkeypatch.setattr("bessemer.data.feed._NUM_COMPARED", 10**9)
     for name in ("_FIRST_LEAD_S", "_LATER_LEAD_S", "_LEAST_S"):
         monkeypatch.setattr(f"bessemer.data.feed.{name}", 0.0)
 

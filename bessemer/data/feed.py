@@ -2,8 +2,8 @@
 
 Both give the same batches, so the choice never shows in a number. A stream takes seconds to start; it
 is opened for a position that training will not have reached by then, and until it delivers, batches
-are fetched here. One that was overtaken catches up; one that does not, or is slower than fetching here,
-is given up, and tried again later.
+are fetched here. One that was overtaken catches up; one that does not, or with which training is no
+faster than without, is given up, and tried again later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from bessemer.config.settings import Data
@@ -27,8 +27,10 @@ _LATER_LEAD_S = 1.0
 _MAX_LEAD_BLOCKS = 1024
 # Passing over more than this many blocks costs more than another stream where it is needed.
 _MAX_SKIPPED_BLOCKS = 8
-# So many blocks in a row that were waited for longer than they take here, and the stream is given up.
-_SLOW_BLOCKS = 3
+# So many steps are compared, with a stream and without.
+_NUM_COMPARED = 128
+# With a stream a step must take less than this of its time without.
+_WORTH = 0.97
 # How long after a stream was given up the next try is made; twice as long each time.
 _FIRST_PAUSE_S = 60.0
 # A batch that is fetched here faster than this costs as much to receive from a stream.
@@ -61,8 +63,17 @@ class BatchSource(Protocol):
         """End it and free what it holds."""
 
 
-# (recipe, plan, first position, end or None, steps in a block) -> a running source
-OpenSource = Callable[[Recipe, Plan, int, int | None, int], BatchSource]
+class OpenSource(Protocol):
+    """Starts streams."""
+
+    @property
+    def least_share(self) -> float:
+        """Share of a step that fetching here must take for a stream to be tried, in [0, 1]."""
+
+    def __call__(
+        self, recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int
+    ) -> BatchSource:
+        """Start a stream of the batches from `start` on, up to `stop` if there is an end."""
 
 
 class Feed:
@@ -110,8 +121,8 @@ class Feed:
         self._lead = 0
         self._block_steps = settings.block_steps
         self._num_taken = 0
-        self._waited_s = 0.0
-        self._num_slow = 0
+        self._alone: deque[float] = deque(maxlen=_NUM_COMPARED)
+        self._streaming: deque[float] = deque(maxlen=_NUM_COMPARED)
 
     @property
     def streams(self) -> bool:
@@ -126,7 +137,7 @@ class Feed:
         """
         self._note_pace(position)
         if self._source is not None and self._is_out_of_reach(self._source, position):
-            self._give_up()
+            self._give_up(until_later=not self._num_taken)
         if self._source is None:
             self._open(position)
         source = self._source
@@ -144,8 +155,15 @@ class Feed:
 
     def _note_pace(self, position: int) -> None:
         now = self._clock()
-        if self._last is not None and position == self._last[0] + 1:
-            self._step_s = _mean(self._step_s, now - self._last[1])
+        # What is between two passes, such as an evaluation, is no step.
+        follows = self._last is not None and position == self._last[0] + 1
+        if self._last is not None and follows and position % self.plan.steps_per_pass:
+            step_s = now - self._last[1]
+            self._step_s = _mean(self._step_s, step_s)
+            if self._source is None:
+                self._alone.append(step_s)
+            elif self._num_taken:
+                self._streaming.append(step_s)
         self._last = position, now
 
     def _is_out_of_reach(self, source: BatchSource, position: int) -> bool:
@@ -154,16 +172,18 @@ class Feed:
             return self._num_taken > 0 or ahead > self._lead
         return source.has_delivered and -ahead > _MAX_SKIPPED_BLOCKS * self._block_steps
 
-    def _give_up(self) -> None:
+    def _give_up(self, until_later: bool) -> None:
         self.close()
-        if not self._num_taken or self._num_slow:
+        if until_later:
             self._opens_at = self._clock() + self._pause_s
             self._pause_s *= 2
 
     def _open(self, position: int) -> None:
         # Not at once: a loader that is rarely used must not slow down the start of the others.
         few = self._num_here < max(1, self._settings.block_steps // 2)
-        if self._open_source is None or few or self._here_s < _LEAST_S or self._clock() < self._opens_at:
+        if self._open_source is None or few or self._clock() < self._opens_at:
+            return
+        if self._here_s < max(_LEAST_S, self._open_source.least_share * self._step_s):
             return
         lead = self._lead_now()
         if self._stop is not None and position + lead >= self._stop:
@@ -175,8 +195,8 @@ class Feed:
         )
         self._lead = lead
         self._num_opened += 1
-        self._num_taken = self._num_slow = 0
-        self._waited_s = 0.0
+        self._num_taken = 0
+        self._streaming.clear()
 
     def _lead_now(self) -> int:
         """Return how many steps training takes until a stream that is opened now has its first block."""
@@ -219,17 +239,20 @@ class Feed:
         return max(1, min(int(_AT_ONCE_S / self._here_s), _MOST_AT_ONCE, left))
 
     def _take(self, source: BatchSource, position: int) -> Fetched:
-        begun = self._clock()
         fetched = source.get(position)
-        self._waited_s += self._clock() - begun
         self._num_taken += 1
-        if self._num_taken % self._block_steps == 0:
-            slow = self._waited_s > self._here_s * self._block_steps
-            self._num_slow = self._num_slow + 1 if slow else 0
-            self._waited_s = 0.0
-            if self._num_slow >= _SLOW_BLOCKS:
-                self._give_up()
+        if self._alone and len(self._streaming) == _NUM_COMPARED:
+            if _typical(self._streaming) > _WORTH * _typical(self._alone):
+                self._give_up(until_later=True)
+            else:
+                self._pause_s = _FIRST_PAUSE_S
+            self._streaming.clear()
         return fetched
+
+
+def _typical(times_s: Sequence[float]) -> float:
+    """Return the mean without the longest: waits for a block count, one pause of the program does not."""
+    return (sum(times_s) - max(times_s)) / max(1, len(times_s) - 1)
 
 
 def _mean(before: float, new: float) -> float:
