@@ -68,6 +68,11 @@ class Bucket:
             torch._foreach_copy_(views, gradients)
         self._work = group.begin_sum_(self._flat)
 
+    def arrive(self) -> None:
+        """Wait for the sum, if it is on the way, and leave it to be taken."""
+        if self._work is not None:
+            self._work.wait()
+
     def wait(self) -> None:
         """Wait for the sum."""
         if self._work is not None:
@@ -102,10 +107,12 @@ def buckets(parameters: Iterable[torch.Tensor]) -> Iterator[Bucket]:
         chosen: list[torch.Tensor] = []
         size_bytes = 0
         for parameter in same:
-            chosen.append(parameter)
-            size_bytes += parameter.numel() * parameter.element_size()
-            if size_bytes >= BUCKET_BYTES:
+            own_bytes = parameter.numel() * parameter.element_size()
+            # What is there need not wait for a large one that comes later.
+            if chosen and size_bytes + own_bytes > BUCKET_BYTES:
                 yield Bucket(chosen)
                 chosen, size_bytes = [], 0
+            chosen.append(parameter)
+            size_bytes += own_bytes
         if chosen:
             yield Bucket(chosen)

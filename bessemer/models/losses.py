@@ -251,7 +251,12 @@ class GradientReducer:
         self._refuse_sparse(parameters)
         wishes = self._rider.wishes() if self._rider else []
         told = torch.tensor([float(self._again), *wishes, *here], dtype=torch.float64)
-        again, *heard = self._beside.sum_(told).tolist()
+        telling = self._beside.begin_sum_(told)
+        # What is told arrives while the gradients do, instead of after them.
+        for bucket in self._expected:
+            bucket.arrive()
+        telling.wait()
+        again, *heard = told.tolist()
         if self._rider:
             self._rider.heard(heard[: len(wishes)])
         present = {p for p, count in zip(parameters, heard[len(wishes) :], strict=True) if count}
