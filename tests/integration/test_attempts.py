@@ -73,15 +73,7 @@ def run_struck(
 ) -> tuple[int, str, Path]:
     path = workplace.folder / f"{name}.py"
     path.write_text(f"NAME = {name!r}\nSCALING = {scaling}\nCHECKPOINT = {checkpoint}\n{strike}\n{PROGRAM}")
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=workplace.folder,
-        env=workplace.environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    return done.returncode, done.stdout + done.stderr, workplace.folder / "runs" / "struck" / name
+    return *workplace.run_script(path, timeout_s=400), workplace.folder / "runs" / "struck" / name
 
 
 def test_a_worker_that_is_killed_at_the_same_step_again_and_again_ends_the_run_with_its_samples(

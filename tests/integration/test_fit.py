@@ -63,21 +63,6 @@ if __name__ == "__main__":
     return path
 
 
-def run_script(workplace: Workplace, path: Path) -> tuple[int, str]:
-    import subprocess
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=workplace.folder,
-        env=workplace.environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_figures_files_and_metrics_of_a_program_end_in_its_mlflow_run(workplace: Workplace) -> None:
     body = """
     def body(run, epoch):
@@ -111,7 +96,7 @@ def test_a_program_that_fails_the_same_way_twice_ends_with_its_place_and_cause(
             raise ValueError("the moon is full")
     """
     path = script(workplace, "fails", body, "")
-    status, printed = run_script(workplace, path)
+    status, printed = workplace.run_script(path)
     assert status == 1
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "moon" in text)
     assert f"{path}:{line}: ValueError: the moon is full" in printed
@@ -133,7 +118,7 @@ def test_a_batch_smaller_than_the_worker_count_is_refused_without_a_restart(
 ) -> None:
     path = script(workplace, "small", "def body(run, epoch): ...", "")
     path.write_text(path.read_text().replace("batch_size=5", "batch_size=1"))
-    status, printed = run_script(workplace, path)
+    status, printed = workplace.run_script(path)
     assert status == 2
     assert "a global batch of 1 samples for 2 workers" in printed
     assert "attempt 2" not in printed
@@ -149,7 +134,7 @@ def test_a_ray_data_source_without_a_cpu_to_read_with_is_refused(workplace: Work
     for epoch in run.epochs(2):""",
         )
     )
-    status, printed = run_script(workplace, path)
+    status, printed = workplace.run_script(path)
     assert status == 2
     assert "Ray Data has no CPU to read with" in printed
 
@@ -173,7 +158,7 @@ def test_a_ray_data_source_gives_every_row_once_an_epoch(workplace: Workplace) -
         )
     )
     path.write_text(text)
-    status, printed = run_script(workplace, path)
+    status, printed = workplace.run_script(path)
     assert status == 0, printed
     expected = sum(range(23)) + 1000 * sum(n * n for n in range(23))
     assert float(printed.split()[-1]) == expected

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -66,18 +64,12 @@ def test_a_data_set_larger_than_the_object_store_streams(workplace: Workplace) -
     with open(folder / "rows.bin", "wb") as rows:
         for index in range(NUM_ROWS):
             rows.write(bytes([index % 251]) * ROW_BYTES)
-    (folder / "train.py").write_text(PROGRAM.replace('"seen.json"', repr(str(folder / "seen.json"))))
-    text = (folder / "train.py").read_text().replace('"rows.bin"', repr(str(folder / "rows.bin")))
+    text = PROGRAM
+    for name in ("seen.json", "rows.bin"):
+        text = text.replace(f'"{name}"', repr(str(folder / name)))
     (folder / "train.py").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "train.py"],
-        cwd=folder,
-        env=workplace.environment,
-        capture_output=True,
-        text=True,
-        timeout=380,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    status, printed = workplace.run_script(folder / "train.py", timeout_s=380)
+    assert status == 0, printed
     found = json.loads((folder / "seen.json").read_text())
     for epoch in range(EPOCHS):
         ids = found["seen"][NUM_ROWS * epoch : NUM_ROWS * (epoch + 1)]
@@ -87,4 +79,4 @@ def test_a_data_set_larger_than_the_object_store_streams(workplace: Workplace) -
     assert found["bytes"] > 2 * OBJECT_STORE_BYTES
     assert found["peak"] < 2 * 2**30
     # What the store has no room for is kept out of it, not written to disk.
-    assert "Spilled" not in done.stdout, done.stdout
+    assert "Spilled" not in printed, printed

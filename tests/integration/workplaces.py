@@ -38,6 +38,18 @@ class Workplace:
             timeout=timeout_s,
         )
 
+    def run_script(self, path: Path, timeout_s: float = 240) -> tuple[int, str]:
+        """Run a program of somebody who uses the library; return its exit status and what it printed."""
+        done = subprocess.run(
+            [sys.executable, str(path)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        return done.returncode, done.stdout + done.stderr
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a verb; its output can be read line by line."""
         return subprocess.Popen(
