@@ -76,7 +76,7 @@ def test_figures_files_and_metrics_of_a_program_end_in_its_mlflow_run(workplace:
         print("epoch", epoch, "on", run.rank)
     """
     tail = 'print("run", outcome.tracked.run_id)'
-    status, printed = run_script(workplace, script(workplace, "figures", body, tail))
+    status, printed = workplace.run_script(script(workplace, "figures", body, tail))
     assert status == 0, printed
     run_id = printed.split()[-1]
     client = MlflowClient(f"sqlite:///{workplace.folder / 'runs' / 'mlflow.db'}")
