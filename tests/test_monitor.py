@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 
 from bessemer.errors import TrainingError, UserError
+from bessemer.training.attempts import Limits, Report
 from bessemer.training.monitor import Attempt, Mailbox, News
 from bessemer.utils.events import Note
 
@@ -98,3 +100,36 @@ def test_what_a_worker_is_told_can_be_sent_to_it() -> None:
     copy = pickle.loads(pickle.dumps(attempt))
     assert copy.number == 2
     assert str(copy.give_up) == str(attempt.give_up)
+
+
+def test_news_whose_answer_was_lost_come_again_and_others_once() -> None:
+    async def read() -> list[list[str]]:
+        mailbox, read, received = Mailbox(), [], -1
+        for number, arrives in enumerate((True, False, True, True)):
+            mailbox.send(Note(str(number)))
+            news = await mailbox.next_news(1, received)
+            read.append([event.text for event in news.events if isinstance(event, Note)])
+            if arrives:
+                received = news.number
+        return read
+
+    assert asyncio.run(read()) == [["0"], ["1"], ["1"], ["2", "3"]]
+
+
+def test_a_call_that_is_repeated_counts_once() -> None:
+    mailbox = Mailbox()
+    first = mailbox.begin_attempt(None, "one")
+    assert mailbox.begin_attempt(None, "one") == first
+    assert mailbox.begin_attempt(None, "two").number == 2
+    reports = [Report(0, "died", failure())]
+    limited = Mailbox(Limits(max_failures=1))
+    limited.begin_attempt(None, "one")
+    for _ in range(5):
+        assert limited.ended(reports, "a") is None
+
+
+def test_nobody_waits_for_news_when_there_are_some() -> None:
+    mailbox = Mailbox()
+    mailbox.send(Note("now"))
+    assert asyncio.run(mailbox.next_news(100)).events == [Note("now")]
+    assert asyncio.run(mailbox.next_news(0.01, 0)).events == []

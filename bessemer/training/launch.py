@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -170,8 +171,6 @@ def _listen(
     gauges = Gauges(job.run_dir.name) if job.mode == "train" else None
     try:
         _take_news(job, recorder, heard, screen, gauges, done)
-    except ray.exceptions.RayError:
-        pass  # The cluster went away; the call that waits for the job says so.
     except Exception as error:
         # Or a worker would wait for ever for its metrics to be written.
         job.monitor.lose_driver(
@@ -189,9 +188,18 @@ def _take_news(
     done: threading.Event,
 ) -> None:
     assert job.monitor is not None
-    last = False
+    last, received = False, -1
     while True:
-        news = job.monitor.next_news(0.0 if last else _NEWS_WITHIN_S)
+        try:
+            news = job.monitor.next_news(0.0 if last else _NEWS_WITHIN_S, received)
+        except ray.exceptions.RayError as error:
+            if last:
+                return
+            # The cluster went away, and the call that waits for the job says so; or it answers later.
+            print(f"no news from the workers: {error}", file=sys.stderr, flush=True)
+            last = done.wait(_NEWS_WITHIN_S)
+            continue
+        received = news.number
         if recorder is not None:
             recorder.take(news.records)
         heard.error, heard.num_attempts = news.error, news.num_attempts

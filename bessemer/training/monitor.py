@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -22,8 +23,12 @@ from bessemer.training.attempts import Beginning, Kind, Ledger, Limits, Report, 
 from bessemer.utils.events import Event, Tally
 from bessemer.utils.records import Record
 
+_Answer = TypeVar("_Answer")
+
 _MAX_EVENTS = 10_000
 _WRITTEN_POLL_S = 0.01
+# Barriers whose answer may still be asked for.
+_MAX_BARRIERS = 100
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,21 @@ class News:
         records: to write to MLflow.
         error: an error that no restart can mend, or None.
         num_attempts: worker groups that began, in all (count).
+        number: how many news there were before (count).
     """
 
     events: list[Event] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     error: BessemerError | None = None
     num_attempts: int = 0
+    number: int = 0
 
 
 class Mailbox:
     """State of the actor; an ordinary class, so that tests need no Ray.
 
-    Ray runs one method at a time, and another while one waits.
+    Ray runs one method at a time, and another while one waits. On a busy machine an answer may be lost,
+    and Ray then calls again: whatever is called twice has the effect of one call.
     """
 
     def __init__(self, limits: Limits | None = None, logs: str = "the run's logs") -> None:
@@ -78,14 +86,29 @@ class Mailbox:
         self._records: list[Record] = []
         self._written: dict[str, BessemerError | None] = {}
         self._lost: BessemerError | None = None
+        self._answers: dict[str, Any] = {}
+        self._batches: dict[str, int] = {}
+        self._sent = News(number=-1)
         self._has_news = asyncio.Event()
 
-    def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
+    def begin_attempt(self, checkpoint: int | None = None, caller: str = "") -> Attempt:
         """Count an attempt, unless it is to give up; the main worker calls it once when it starts.
 
         Args:
             checkpoint: step of the newest checkpoint, if there is one (count).
+            caller: tells calls apart from one that is repeated.
         """
+        return self._once(caller, lambda: self._begin(checkpoint))
+
+    def _once(self, caller: str, answer: Callable[[], _Answer]) -> _Answer:
+        if not caller:
+            return answer()
+        if caller not in self._answers:
+            self._answers[caller] = answer()
+        found: _Answer = self._answers[caller]
+        return found
+
+    def _begin(self, checkpoint: int | None) -> Attempt:
         if self._final_error is None:
             begun = self._ledger.begin(checkpoint)
             if isinstance(begun, Beginning):
@@ -100,14 +123,25 @@ class Mailbox:
         if isinstance(event, Tally):
             self._reached = max(self._reached, event.step)
 
-    def record(self, records: Sequence[Record]) -> None:
-        """Keep records for the driver; none is ever dropped."""
+    def record(self, records: Sequence[Record], sender: str = "", number: int = 0) -> None:
+        """Keep records for the driver; none is ever dropped, or kept twice.
+
+        Args:
+            records: to write to MLflow.
+            sender: of these records.
+            number: of this call by the sender, from 0 (count).
+        """
+        if sender and number <= self._batches.get(sender, -1):
+            return
+        self._batches[sender] = number
         self._records += records
         self._has_news.set()
 
     def tell_written(self, barrier: str, error: BessemerError | None) -> None:
         """Take the driver's word that what was recorded before a barrier is written, or cannot be."""
         self._written[barrier] = error
+        for old in list(self._written)[:-_MAX_BARRIERS]:
+            del self._written[old]
 
     async def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
         """Return whether what was recorded before a barrier is written, after waiting for it, or why not."""
@@ -116,7 +150,7 @@ class Mailbox:
             await asyncio.sleep(_WRITTEN_POLL_S)
             waited_s += _WRITTEN_POLL_S
         is_told = barrier in self._written
-        error = self._written.pop(barrier, self._lost)
+        error = self._written.get(barrier, self._lost)
         return is_told and error is None, error
 
     def lose_driver(self, error: BessemerError) -> None:
@@ -143,8 +177,11 @@ class Mailbox:
         kind: Kind = "collateral" if collateral else "program"
         self._ledger.note(Report(rank, kind, error, step, details))
 
-    def ended(self, reports: Sequence[Report]) -> BessemerError | None:
+    def ended(self, reports: Sequence[Report], caller: str = "") -> BessemerError | None:
         """Take what Ray says of the workers; return why the run ends, or None if it begins again."""
+        return self._once(caller, lambda: self._judge(reports))
+
+    def _judge(self, reports: Sequence[Report]) -> BessemerError | None:
         error = self._ledger.ended(reports)
         if error is not None:
             self.fail(error)
@@ -173,17 +210,26 @@ class Mailbox:
 
     def read(self) -> News:
         """Return what came in since the last call."""
-        news = News(list(self._events), self._records, self._final_error, self._ledger.num_attempts)
+        number = self._sent.number + 1
+        news = News(list(self._events), self._records, self._final_error, self._ledger.num_attempts, number)
         self._events.clear()
         self._records = []
         self._has_news.clear()
         return news
 
-    async def next_news(self, wait_s: float) -> News:
-        """Wait until something comes in, and return it, or nothing after so many seconds."""
+    async def next_news(self, wait_s: float, received: int = -1) -> News:
+        """Wait until something comes in, and return it, or nothing after so many seconds.
+
+        Args:
+            wait_s: longest wait (seconds).
+            received: number of the last news that arrived; later ones are sent again.
+        """
+        if self._sent.number > received:
+            return self._sent
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._has_news.wait(), wait_s)
-        return self.read()
+        self._sent = self.read()
+        return self._sent
 
 
 class Monitor:
@@ -201,11 +247,12 @@ class Monitor:
             logs: folder of the run's logs, as errors name it.
         """
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        return cls(ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote(limits, logs))
+        actor = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1)
+        return cls(actor.remote(limits, logs))
 
     def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
         """Count an attempt and wait for what is known about it; see `Mailbox.begin_attempt`."""
-        attempt: Attempt = ray.get(self._actor.begin_attempt.remote(checkpoint))
+        attempt: Attempt = ray.get(self._actor.begin_attempt.remote(checkpoint, secrets.token_hex(8)))
         return attempt
 
     def send(self, event: Event) -> None:
@@ -224,7 +271,7 @@ class Monitor:
 
     def ended(self, reports: Sequence[Report]) -> BessemerError | None:
         """Say what Ray says of the workers; return why the run ends, or None if it begins again."""
-        error: BessemerError | None = ray.get(self._actor.ended.remote(list(reports)))
+        error: BessemerError | None = ray.get(self._actor.ended.remote(list(reports), secrets.token_hex(8)))
         return error
 
     def noticed(self, event: Event) -> None:
@@ -249,9 +296,9 @@ class Monitor:
         step: int | None = ray.get(self._actor.stopped_at.remote())
         return step
 
-    def record(self, records: Sequence[Record]) -> None:
-        """Have the driver write something; returns at once."""
-        self._actor.record.remote(list(records))
+    def record(self, records: Sequence[Record], sender: str, number: int) -> None:
+        """Have the driver write something; waits until the records are kept for it."""
+        ray.get(self._actor.record.remote(list(records), sender, number))
 
     def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
         """Return whether what was recorded before a barrier is written, after waiting for it, or why not."""
@@ -266,9 +313,9 @@ class Monitor:
         """Tell the workers that the driver writes nothing more; returns at once."""
         self._actor.lose_driver.remote(error)
 
-    def next_news(self, wait_s: float) -> News:
-        """Wait until something comes in, and return it, or nothing after so many seconds."""
-        news: News = ray.get(self._actor.next_news.remote(wait_s))
+    def next_news(self, wait_s: float, received: int) -> News:
+        """Wait until something comes in, and return it, or nothing; see `Mailbox.next_news`."""
+        news: News = ray.get(self._actor.next_news.remote(wait_s, received))
         return news
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ written.
 from __future__ import annotations
 
 import itertools
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,8 @@ class RelayedWriter:
         self._waiting: list[Record] = [Begun(resumed)]
         self._points: list[tuple[str, float, int, int]] = []
         self._barriers = itertools.count()
+        self._sender = secrets.token_hex(8)
+        self._num_sent = itertools.count()
         self._machine_every_s = machine_every_s
         self._began_at = began_at
         self._closing = threading.Event()
@@ -134,7 +137,7 @@ class RelayedWriter:
             self._gather()
             # In the lock: two senders must not overtake each other.
             if self._waiting:
-                self._monitor.record(self._waiting)
+                self._monitor.record(self._waiting, self._sender, next(self._num_sent))
                 self._waiting = []
 
     def _serve(self) -> None:
