@@ -133,3 +133,18 @@ def test_nobody_waits_for_news_when_there_are_some() -> None:
     mailbox.send(Note("now"))
     assert asyncio.run(mailbox.next_news(100)).events == [Note("now")]
     assert asyncio.run(mailbox.next_news(0.01, 0)).events == []
+
+
+def test_a_call_for_news_that_runs_beside_its_repetition_loses_none() -> None:
+    async def both() -> tuple[News, News, News]:
+        mailbox = Mailbox()
+        first = asyncio.create_task(mailbox.next_news(5, -1))
+        again = asyncio.create_task(mailbox.next_news(5, -1))
+        await asyncio.sleep(0)
+        mailbox.send(Note("once"))
+        told, repeated = await first, await again
+        return told, repeated, await mailbox.next_news(0.01, told.number)
+
+    told, repeated, later = asyncio.run(both())
+    assert told.events == repeated.events == [Note("once")]
+    assert later.events == []
