@@ -45,7 +45,6 @@ class StreamOptions:
     Attributes:
         num_tasks: tasks at a time (count).
         prefetch_blocks: blocks held in the worker (count).
-        block_bytes: what a block takes at most, about.
         cpus_per_task: logical CPUs that Ray reserves for a task; 0 where workers have them all.
         reserved_cpus: logical CPUs that belong to training and not to data (count).
         reserved_gpus: GPUs likewise (count).
@@ -53,7 +52,6 @@ class StreamOptions:
 
     num_tasks: int
     prefetch_blocks: int
-    block_bytes: int
     cpus_per_task: float
     reserved_cpus: float
     reserved_gpus: float

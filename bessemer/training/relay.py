@@ -170,18 +170,20 @@ class Recorder:
     def take(self, records: Sequence[Record]) -> None:
         """Write records that came in; returns at once."""
         for record in records:
+            if isinstance(record, Begun):  # the first that any attempt sends
+                self._writer = self._writer_of_attempt(record.resumed)
+                continue
+            writer = self._writer
+            assert writer is not None
             match record:
-                case Begun():
-                    self._begin(record.resumed)
                 case Points():
-                    self._open_writer().log_points(record.values)
+                    writer.log_points(record.values)
                 case KeptFile():
-                    self._open_writer().log_file(record.path, record.folder)
+                    writer.log_file(record.path, record.folder)
                 case Tags():
-                    self._open_writer().set_tags(record.values)
+                    writer.set_tags(record.values)
                 case Barrier():
-                    wait = self._open_writer().barrier()
-                    self._tellers.submit(self._tell, record.name, wait)
+                    self._tellers.submit(self._tell, record.name, writer.barrier())
 
     def close(self) -> None:
         """Write what is left and end.
@@ -195,19 +197,12 @@ class Recorder:
         finally:
             self._tellers.shutdown()
 
-    def _begin(self, resumed: bool) -> None:
+    def _writer_of_attempt(self, resumed: bool) -> MetricWriter:
         if self._writer is None or self._writer.has_failed:
-            self._writer = self._made(resumed)
-        else:
-            self._writer.begin_again()
-
-    def _open_writer(self) -> MetricWriter:
-        if self._writer is None:
-            self._writer = self._made(resumed=True)
+            tracking = self._settings
+            return MetricWriter(self._tracked, tracking.flush_every_s, resumed, tracking.retry_s)
+        self._writer.begin_again()
         return self._writer
-
-    def _made(self, resumed: bool) -> MetricWriter:
-        return MetricWriter(self._tracked, self._settings.flush_every_s, resumed, self._settings.retry_s)
 
     def _tell(self, name: str, wait: Callable[[], None]) -> None:
         error: BessemerError | None = None

@@ -410,7 +410,6 @@ class _Streams:
         options = StreamOptions(
             num_tasks=placement.tasks_per_worker,
             prefetch_blocks=data.prefetch_blocks,
-            block_bytes=data.block_bytes,
             cpus_per_task=placement.cpus_per_task,
             reserved_cpus=group.size * placement.cpus_per_worker,
             reserved_gpus=group.size * placement.gpus_per_worker,
