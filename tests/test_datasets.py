@@ -134,6 +134,30 @@ def test_random_transforms_differ_between_passes_and_between_samples(draw: Calla
     assert len(set(drawn)) == 50
 
 
+def rarely(index: int) -> float:
+    """Draws for one sample only, and not for the first."""
+    return random.random() if index == 7 else float(index)
+
+
+def forked(index: int) -> float:
+    """Draws, and leaves the generators as they were."""
+    with torch.random.fork_rng(devices=[]):
+        return float(torch.rand(()))
+
+
+@pytest.mark.parametrize("draw", [rarely, forked])
+def test_data_whose_draws_hardly_show_are_drawn_alike_too(draw: Callable[[int], float]) -> None:
+    def samples(batch_size: int) -> list[float]:
+        made = recipe(Numbers(10, draw), plan_of(10, batch_size, shuffle=False))
+        torch.rand(batch_size)
+        random.random()
+        return [s for step in range(made.plan.steps_per_pass) for s in fetch(made, 1, step, 0, 1).batch]
+
+    found = samples(4)
+    assert samples(3) == samples(10) == found
+    assert len(set(found)) == 10
+
+
 def test_random_transforms_differ_between_loaders() -> None:
     first, second = (recipe(Numbers(10, noisy), plan_of(10, 10), key) for key in (1, 2))
     drawn = [{tuple(s[:3]) for s in fetch(made, 0, 0, 0, 1).batch} for made in (first, second)]
