@@ -53,7 +53,11 @@ def _short(path: Path) -> Path:
 
 def _counts(plan: Plan) -> str:
     parts = [f"{len(plan.moves)} moves", f"{len(plan.rewrites)} rewrites"]
-    parts += [f"{len(plan.questions)} questions"] if plan.questions else []
+    parts += (
+        [f"{num_questions} question{'s' * (num_questions > 1)}"]
+        if (num_questions := len(plan.questions))
+        else []
+    )
     parts += [f"{len(plan.unconverted)} not converted"] if plan.unconverted else []
     return ", ".join(parts)
 
