@@ -176,6 +176,7 @@ def everything(run: Run) -> Any:
     test_loader = run.loader(data_of(10), batch_size=4)
     best = run.carry(loss=float("inf"), history=[], name="none", none=None)
     totals = run.totals(seen=0, loss=0.0, tensor=torch.zeros(2))
+    run.log({"begun": random.random()})
     for epoch in run.epochs(1, 6):
         model.train()
         for i, batch in train_loader.enumerate():

@@ -16,6 +16,7 @@ from torch.autograd import backward
 from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
 
+from bessemer.data import order
 from bessemer.errors import CheckpointError
 from bessemer.training.checkpoints import CheckpointStore
 from bessemer.training.identity import check_same, identity_of
@@ -30,17 +31,20 @@ class KilledError(Exception):
 
 
 class DyingStore(CheckpointStore):
-    """Writes a checkpoint and dies, or dies before it is written."""
+    """Writes a checkpoint and dies, or dies before it is written; knows what was logged before it."""
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
+    def __init__(self, folder: Path, chance: random.Random, writer: FakeWriter) -> None:
         super().__init__(str(folder), keep=2)
         self._chance = chance
+        self._writer = writer
+        self.logged_before: set[tuple[str, int]] = set()
 
     def save(self, *arguments: Any, **options: Any) -> None:
         if self._chance.random() < 0.2:
             raise KilledError
         super().save(*arguments, **options)
         self.wait()
+        self.logged_before = {(name, step) for name, step, _ in self._writer.points}
         if self._chance.random() < 0.2:
             raise KilledError
 
@@ -51,9 +55,10 @@ def test_promise_1_any_kill_same_numbers(tmp_path: Path, seed: int) -> None:
     chance, num_kills = random.Random(seed), 0
     settings = settings_with(checkpoint={"every_steps": 1 + seed % 3})
     points: dict[tuple[str, int], float] = {}
-    result = None
+    result, logged_before = None, set[tuple[str, int]]()
     while result is None:
-        store, writer = DyingStore(tmp_path / "checkpoints", chance), FakeWriter()
+        writer = FakeWriter()
+        store = DyingStore(tmp_path / "checkpoints", chance, writer)
         newest = store.newest()
         with contextlib.suppress(KilledError):
             resume = newest[1] if newest else None
@@ -62,7 +67,9 @@ def test_promise_1_any_kill_same_numbers(tmp_path: Path, seed: int) -> None:
             ).result
         num_kills += result is None
         for name, step, value in writer.points:
+            assert (name, step) not in logged_before  # nothing is logged twice
             assert points.setdefault((name, step), value) == value  # computed again: the same number
+        logged_before |= store.logged_before
         store.close()
     assert num_kills > 1
     assert result == whole.result
@@ -163,6 +170,7 @@ class Drawing(Numbers):
 
 
 def samples_seen(run: Run, disturbed: bool) -> Any:
+    order._permuted.cache_clear()  # computed anew in each run, as in another process
     run.place(nn.Linear(1, 1))
     loader = run.loader(Drawing(), batch_size=6, shuffle=True)
     seen = []
@@ -181,8 +189,12 @@ def test_promise_4_the_order_is_a_pure_function(tmp_path: Path) -> None:
     disturbed = run_program(lambda run: samples_seen(run, True), tmp_path).result
     other_seed = run_program(lambda run: samples_seen(run, False), tmp_path, seed=1).result
     assert plain == disturbed
-    assert plain[0] != plain[1] != plain[2]
-    assert plain != other_seed
+    ids = [[i for i, _ in epoch] for epoch in plain]
+    assert ids[0] != ids[1] != ids[2]
+    assert ids != [[i for i, _ in epoch] for epoch in other_seed]
+    assert all(
+        dict(plain[0])[i] != dict(epoch)[i] for epoch in [*plain[1:], other_seed[0]] for i in range(23)
+    )
 
 
 def small(run: Run, num_samples: int) -> None:
@@ -210,13 +222,16 @@ def test_promise_5_no_silent_drift(tmp_path: Path) -> None:
     store.close()
     saved = store.complete()[0]
     check_same(saved.identity, identity_of(settings, [package], {}), saved.path)
+    other_settings = identity_of(settings_with(data={"seed": 9}), [package], {})
+    other_lock = identity_of(settings, [package], {"bessemer.lock_sha256": "other"})
     (package / "model.py").write_text("width = 2\n")
-    for now in (
-        identity_of(settings, [package], {}),
-        identity_of(settings_with(data={"seed": 9}), [package], {}),
-        identity_of(settings, [package], {"bessemer.lock_sha256": "other"}),
+    other_code = identity_of(settings, [package], {})
+    for now, named in (
+        (other_settings, "setting data.seed: 0 -> 9"),
+        (other_lock, "lock file: was not there -> other"),
+        (other_code, "code package/model.py: "),
     ):
-        with pytest.raises(CheckpointError, match="has changed since its checkpoint"):
+        with pytest.raises(CheckpointError, match=named):
             check_same(saved.identity, now, saved.path)
     state = store.load(saved)
     run_program(lambda run: small(run, 12), tmp_path, resume=state, check_data=True)
