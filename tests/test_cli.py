@@ -291,7 +291,7 @@ def test_ctrl_c_ends_with_status_130(
     def stopped(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bessemer.cli._ready", stopped)
+    monkeypatch.setattr("bessemer.cli.machine.ready", stopped)
     assert entry(["config", "-p", "spirals"]) == 130
     assert capsys.readouterr().err.strip() == "stopped"
 
@@ -300,7 +300,7 @@ def test_an_error_of_bessemer_itself_is_not_hidden(here: Path, monkeypatch: pyte
     def broken(*_arguments: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("bessemer.cli._ready", broken)
+    monkeypatch.setattr("bessemer.cli.machine.ready", broken)
     with pytest.raises(ZeroDivisionError):
         entry(["config", "-p", "spirals"])
 
@@ -352,6 +352,14 @@ def test_config_is_a_table_that_can_be_read(here: Path, capsys: pytest.CaptureFi
 def test_a_project_is_found_by_the_path_of_its_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = shown_by(capsys, "config", "-p", "projects/spirals", "--json")
     assert shown["lr"]["value"] == 0.5
+
+
+def test_a_project_is_found_by_the_path_of_its_research_code(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "src").mkdir()
+    (here / "src" / "spirals.py").write_text("")
+    assert shown_by(capsys, "config", "-p", "src/spirals.py", "--json")["lr"]["value"] == 0.5
 
 
 # Data

@@ -111,7 +111,10 @@ def prepared(
     every_steps: int,
     limit_s: float,
 ) -> Iterator[tuple[Course, Head]]:
-    """Make the folder of a drill, and a Ray head unless RAY_ADDRESS names one; the head ends with it."""
+    """Make the folder of a drill, and a Ray head unless RAY_ADDRESS names one; the head ends with it.
+
+    `RAY_ADDRESS=local` asks for a cluster of one's own, which is what a drill makes anyway.
+    """
     # Whoever is asked to end still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(settings.checkpoint.storage_path).absolute() / "drills"
@@ -129,7 +132,7 @@ def prepared(
         limit_s=limit_s,
     )
     address = os.environ.get("RAY_ADDRESS") or settings.cluster.address
-    if address:
+    if address and address != "local":
         yield course, Head.existing(address)
         return
     environment = environment_for({})

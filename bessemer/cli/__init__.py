@@ -1,0 +1,81 @@
+"""The command line: verbs only. What a verb does lives elsewhere and is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bessemer.cli import conversion, data, machine, training
+from bessemer.cli.training import NEWEST
+
+__all__ = ["app", "entry"]
+
+_STOPPED = 130
+
+app = typer.Typer(
+    name="bessemer",
+    help="Turn research training code into production training on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _verbs in (conversion.verbs, training.verbs, data.verbs, machine.verbs):
+    app.add_typer(_verbs)
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Turn research training code into production training on Ray."""
+    if debug:
+        os.environ["BESSEMER_DEBUG"] = "1"
+
+
+def _with_resumed_run(arguments: list[str]) -> list[str]:
+    """Give --resume its value where it stands alone: the option parser knows no optional values."""
+    given = list(arguments)
+    if "--resume" in given:
+        place = given.index("--resume")
+        if place + 1 == len(given) or given[place + 1].startswith("-"):
+            given.insert(place + 1, NEWEST)
+    return given
+
+
+def entry(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors become one message and an exit status.
+
+    Returns:
+        0 if all went well, 1 for a failure, 2 for a mistake of the user's, 130 after Ctrl-C.
+    """
+    from bessemer.errors import BessemerError
+
+    try:
+        status = app(
+            args=_with_resumed_run(sys.argv[1:] if arguments is None else arguments), standalone_mode=False
+        )
+        if status == _STOPPED:  # what the option parser makes of Ctrl-C
+            raise KeyboardInterrupt
+        return status if isinstance(status, int) else 0
+    except BessemerError as error:
+        if os.environ.get("BESSEMER_DEBUG"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return _STOPPED
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except typer.Abort:
+        print("stopped", file=sys.stderr)
+        return _STOPPED
+    except Exception as error:
+        show = getattr(error, "show", None)  # a usage error of the option parser
+        if show is None or not hasattr(error, "exit_code"):
+            raise
+        show()
+        return int(error.exit_code)

@@ -1,0 +1,73 @@
+"""What the verbs share: their common options, and how they find a project, its settings and a console.
+
+Anything after a verb that is not an option of its own is a setting of the project, such as
+`--lr 0.5` or `--scaling.num-workers 4`; a verb that takes such settings passes `PASS_ON`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bessemer.config.loading import LoadedSettings
+    from bessemer.config.project import Project
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+ProjectOption = Annotated[
+    str,
+    typer.Option("--project", "-p", help="Name under projects/ or src/, or a project's folder."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; default: the project's own.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def ready(name: str, console: Console) -> Project:
+    """Find a project; convert it first if its research code is new or has changed."""
+    from bessemer.config.project import PROJECTS_FOLDER, SOURCES_FOLDER, find_project
+    from bessemer.errors import ProjectError
+
+    base = Path.cwd()
+    path = Path(name)
+    if path.exists() and path.resolve().parent == (base / SOURCES_FOLDER).resolve():
+        name = path.stem  # src/digits is what people complete by Tab
+    try:
+        project = find_project(name, base)
+        source = project.source
+    except ProjectError:
+        candidates = (base / SOURCES_FOLDER / name, base / SOURCES_FOLDER / f"{name}.py")
+        source = next((path for path in candidates if path.exists()), None)
+        if source is None or "/" in name:
+            raise
+        project = None
+    if source is not None and source.exists():
+        from bessemer.conversion.command import bring_up_to_date
+
+        bring_up_to_date(source, project.root if project else base / PROJECTS_FOLDER / name, console)
+        project = find_project(name, base)
+    assert project is not None
+    return project
+
+
+def load(project: Project, arguments: list[str], file: Path | None) -> LoadedSettings:
+    """Load a project's settings from a file, the environment and the command line."""
+    from bessemer.config.loading import load_settings
+
+    return load_settings(project.settings_class(), arguments, os.environ, file or project.settings_file)
+
+
+def console_for(json_output: bool = False) -> Console:
+    """Return where to write for people; standard output is for JSON alone where that is asked for."""
+    from rich.console import Console
+
+    # Named, so that it stays what it is while Ray's own messages are sent to a log.
+    return Console(file=sys.stderr if json_output else sys.stdout)

@@ -1,0 +1,65 @@
+"""Verbs of the data: `data download`, `data preprocess`, `data validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bessemer.cli.common import PASS_ON, ConfigOption, ProjectOption, console_for, load, ready
+
+verbs = typer.Typer(name="data", help="Prepare and check the data of a project.", no_args_is_help=True)
+
+
+@verbs.command(context_settings=PASS_ON)
+def download(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
+    """Download what the project's data/preprocessing.py says."""
+    _stage(context, project, config, "download")
+
+
+@verbs.command(context_settings=PASS_ON)
+def preprocess(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
+    """Preprocess as the project's data/preprocessing.py says."""
+    _stage(context, project, config, "preprocess")
+
+
+@verbs.command(context_settings=PASS_ON)
+def validate(
+    context: typer.Context,
+    project: ProjectOption,
+    config: ConfigOption = None,
+    max_samples: Annotated[int, typer.Option(help="Most samples looked at in a data set.")] = 10_000,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+) -> None:
+    """Check the data that a project trains and judges on; exit status 1 on errors."""
+    from bessemer.reports import show_data
+    from bessemer.training.inspection import validate_data
+
+    console = console_for()
+    chosen = ready(project, console)
+    loaded = load(chosen, context.args, config)
+    reports, between = validate_data(chosen.entry, loaded.settings, [str(chosen.root)], max_samples)
+    show_data(console, reports, between)
+    findings = [finding for report in reports for finding in report.findings] + between
+    if any(strict or finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _stage(context: typer.Context, project: str, config: Path | None, stage: Any) -> None:
+    from bessemer.data.preprocessing import stage_of
+
+    console = console_for()
+    chosen = ready(project, console)
+    loaded = load(chosen, context.args, config)
+    function = stage_of(chosen, stage)
+    if function is None:
+        console.print(
+            f"nothing to {stage}: {chosen.package_dir.name}/data/preprocessing.py of project "
+            f"{chosen.name} defines no {stage}(settings)",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    function(loaded.settings)
+    console.print(f"{stage} of {chosen.name} is done", highlight=False)

@@ -1,0 +1,175 @@
+"""Verbs that train or judge: `train`, `evaluate`, `tune`, `drill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bessemer.cli.common import PASS_ON, ConfigOption, JsonOption, ProjectOption, console_for, load, ready
+
+if TYPE_CHECKING:
+    from bessemer.config.project import Project
+
+verbs = typer.Typer()
+
+# What --resume without the name of a run stands for.
+NEWEST = "newest"
+
+
+@verbs.command(context_settings=PASS_ON)
+def train(
+    context: typer.Context,
+    project: ProjectOption,
+    config: ConfigOption = None,
+    resume: Annotated[
+        str,
+        typer.Option("--resume", metavar="[RUN]", help="Go on with this run; without a name, the newest."),
+    ] = "",
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="With --resume: though code, settings or data have changed.")
+    ] = False,
+) -> None:
+    """Train a project; settings follow as --name value."""
+    from bessemer.reports import show_outcome
+    from bessemer.training.cluster import disconnect
+    from bessemer.training.evaluation import find_run, settings_file_of
+    from bessemer.training.trainer import Resume, fit, is_complete
+
+    console = console_for()
+    chosen = ready(project, console)
+    resumed = None
+    if resume:
+        name = "" if resume == NEWEST else resume
+        run_dir = find_run(
+            load(chosen, context.args, config).settings, chosen.name, name, needs_checkpoint=False
+        )
+        if is_complete(run_dir):
+            console.print(f"run {run_dir.name} is complete: there is nothing to go on with", highlight=False)
+            return
+        resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
+    loaded = load(chosen, context.args, config)
+    outcome = fit(
+        chosen.entry,
+        loaded.settings,
+        project=chosen.name,
+        search_path=[str(chosen.root)],
+        code=[chosen.package_dir],
+        tags=_provenance(chosen),
+        console=console,
+        resume=resumed,
+    )
+    # Before the result is shown, so that no late message of Ray's stands in it.
+    disconnect()
+    show_outcome(console, chosen.name, outcome)
+
+
+@verbs.command(context_settings=PASS_ON)
+def evaluate(
+    context: typer.Context,
+    project: ProjectOption,
+    run: Annotated[str, typer.Option("--run", help="Name of the run; default: the newest.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Judge the best checkpoint of a run with the project's own evaluation."""
+    import json
+
+    from bessemer.training.evaluation import evaluate as judge
+    from bessemer.training.evaluation import find_run, settings_file_of
+
+    console = console_for(json_output)
+    chosen = ready(project, console)
+    run_dir = find_run(load(chosen, context.args, None).settings, chosen.name, run)
+    loaded = load(chosen, context.args, settings_file_of(run_dir))
+    found = judge(
+        chosen.entry,
+        loaded.settings,
+        run_dir,
+        search_path=[str(chosen.root)],
+    )
+    if json_output:
+        print(json.dumps({"run": str(found.run_dir), "step": found.step, "metrics": found.metrics}))
+        return
+    console.print(f"run {found.run_dir.name}, checkpoint at step {found.step}", highlight=False)
+    for name, value in found.metrics.items():
+        console.print(f"  {name} {value:.6g}", highlight=False)
+
+
+@verbs.command(context_settings=PASS_ON)
+def tune(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
+    """Search for better settings, as the tuning section of the settings says."""
+    from bessemer.reports import show_study
+    from bessemer.training.tuning import tune as search
+
+    console = console_for()
+    chosen = ready(project, console)
+    loaded = load(chosen, context.args, config)
+    study = search(
+        chosen.entry,
+        loaded.settings,
+        project=chosen.name,
+        search_path=[str(chosen.root)],
+        console=console,
+    )
+    show_study(console, chosen.name, study)
+
+
+@verbs.command(context_settings=PASS_ON)
+def drill(
+    context: typer.Context,
+    project: ProjectOption,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Name of a disturbance; may be repeated.")
+    ] = None,
+    num_workers: Annotated[
+        int, typer.Option("--num-workers", help="Workers; 0 for as many as the project says.")
+    ] = 0,
+    every_steps: Annotated[
+        int, typer.Option("--every-steps", help="Steps between checkpoints; 0 for what the project says.")
+    ] = 7,
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the moments of the strikes.")] = 0,
+    limit_s: Annotated[float, typer.Option("--limit-s", help="Longest time of one run (seconds).")] = 600.0,
+    soak: Annotated[int, typer.Option("--soak", help="Only kill, so many times, and log that.")] = 0,
+    soak_log: Annotated[Path, typer.Option("--soak-log", help="Markdown file of soaks.")] = Path(
+        "docs/soak.md"
+    ),
+    json_output: JsonOption = False,
+) -> None:
+    """Disturb a project's training in many ways; exit status 1 if any number changes by it."""
+    import json
+    from dataclasses import asdict
+
+    from bessemer.drill.command import chosen_disturbances, prepared, tidy
+    from bessemer.drill.command import drill as perform
+    from bessemer.drill.soak import soak as perform_soak
+    from bessemer.drill.table import announced, show_verdicts
+
+    console = console_for(json_output)
+    disturbances = chosen_disturbances(only or [])
+    chosen = ready(project, console)
+    arguments = [*context.args, *(["--scaling.num-workers", str(num_workers)] if num_workers else [])]
+    settings = load(chosen, arguments, None).settings
+    if settings.scaling.is_elastic:
+        # To the last bit, numbers are compared at one number of workers only.
+        arguments += ["--scaling.num-workers", str(settings.scaling.min_workers)]
+        settings = load(chosen, arguments, None).settings
+    tell = announced(console, quiet=json_output)
+    with prepared(project, chosen.name, settings, arguments, every_steps, limit_s) as (course, head):
+        if soak:
+            verdicts = perform_soak(course, head, soak, seed, tell, soak_log)
+        else:
+            verdicts = perform(course, head, disturbances, seed, tell)
+        kept = None if tidy(course, verdicts) else course.storage
+    if json_output:
+        print(json.dumps([asdict(verdict) for verdict in verdicts]))
+    else:
+        show_verdicts(console, verdicts, kept)
+    if any(verdict.is_bad for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _provenance(project: Project) -> dict[str, str]:
+    from bessemer.utils.provenance import provenance
+
+    return provenance(project.root, project.source_sha256)
