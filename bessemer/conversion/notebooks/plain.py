@@ -69,7 +69,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Plain:
-    """A cell as Python; `text` has as many lines as the cell."""
+    """A cell as Python; `text` has as many lines as the cell.
+
+    `futures` are the names that it imports from `__future__`, which only the top of a program may.
+    """
 
     cell: Cell
     text: str
@@ -77,6 +80,7 @@ class Plain:
     requirements: tuple[Needed, ...] = ()
     downloads: tuple[Needed, ...] = ()
     written: tuple[Written, ...] = ()
+    futures: tuple[str, ...] = ()
     failure: Failure | None = None
 
 
@@ -206,7 +210,7 @@ def _written(result: Plain, line: int, words: list[str], text: str) -> Plain:
     return replace(_noted(result, line, before, "", meaning), written=(*result.written, written))
 
 
-_CALLS = {"magic", "run_line_magic", "system", "getoutput", "run_cell_magic", "getoutput"}
+_CALLS = frozenset({"magic", "run_line_magic", "system", "getoutput", "run_cell_magic"})
 
 
 def _without_calls(result: Plain, tree: ast.Module) -> Plain:
@@ -253,22 +257,25 @@ def _called(method: str, words: list[str], assigned: bool) -> Meaning:
     return magics.assigned_magic(text) if assigned else magics.line_magic(text)
 
 
-_ALWAYS_ON = re.compile(r"(print_function|division|absolute_import|unicode_literals|with_statement)$")
+_ALWAYS_ON = re.compile(
+    r"(print_function|division|absolute_import|unicode_literals|with_statement|generators|nested_scopes"
+    r"|generator_stop)$"
+)
 
 
 def _joinable(result: Plain, tree: ast.Module) -> Plain:
     """Take out what is right in a cell and wrong in the middle of a program.
 
-    `from __future__ import` of what Python 3 has anyway, and `global` outside of functions.
+    `from __future__ import`, which stands at the top or nowhere, and `global` outside of functions.
     """
     edits: list[tuple[ast.AST, str]] = []
     for statement in _at_cell_level(tree.body):
         if isinstance(statement, ast.Global):
             reason = "a name of a cell is global without it"
         elif isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-            if not all(_ALWAYS_ON.match(x.name) for x in statement.names):
-                continue
-            reason = "Python 3 always does so"
+            futures = tuple(x.name for x in statement.names if not _ALWAYS_ON.match(x.name))
+            result = replace(result, futures=(*result.futures, *futures))
+            reason = "it stands at the top of the program" if futures else "Python 3 always does so"
         else:
             continue
         edits.append((statement, nothing(result.text, statement)))
