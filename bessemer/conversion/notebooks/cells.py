@@ -113,11 +113,10 @@ def _versioned(path: Path, content: Any) -> Mapping[str, Any]:
             f"jupyter nbconvert --to notebook --inplace {path.name}",
         )
     if version == _NEWEST_FORMAT:
-        return content  # what follows reads more leniently than the library does
+        return _table({"": content}, "")  # what follows reads more leniently than the library does
     try:
-        converted: Mapping[str, Any] = nbformat.convert(
-            reader.reads(json.dumps(content)), to_version=_NEWEST_FORMAT
-        )
+        old = reader.reads(json.dumps(content))  # type: ignore[no-untyped-call]
+        converted: Mapping[str, Any] = nbformat.convert(old, to_version=_NEWEST_FORMAT)  # type: ignore[no-untyped-call]
     except Exception as error:  # the library raises what its code happens to run into
         raise _damaged(path, 1, f"not a whole notebook: {error!r}") from error
     return converted
@@ -160,9 +159,7 @@ def _code_cells(path: Path, content: Mapping[str, Any]) -> list[Cell]:
                     "remove the character from the cell",
                 )
             count = raw.get("execution_count")
-            found.append(
-                Cell(number, count if isinstance(count, int) else None, text, heading, _error(raw))
-            )
+            found.append(Cell(number, count if isinstance(count, int) else None, text, heading, _error(raw)))
     return found
 
 

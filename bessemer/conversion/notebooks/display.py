@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 from bessemer.conversion.notebooks.edits import Edit, edited, nothing, segment
 from bessemer.conversion.notebooks.plain import Change
+from bessemer.conversion.notebooks.shell import names
 
 Place = tuple[int, int]
 
 _PAGES = frozenset({"IPython", "google.colab"})
-_STARRED = frozenset("display clear_output HTML Image SVG Markdown Latex Math JSON Audio Video IFrame".split())
+_STARRED = names("display clear_output HTML Image SVG Markdown Latex Math JSON Audio Video IFrame")
 _LOSE = frozenset({"drive", "files", "userdata", "auth"})
 _INERT = (
     ast.Name,
@@ -50,16 +51,16 @@ def without_display(text: str, tree: ast.Module, places: Sequence[Place]) -> tup
     """
     work = _Work(text, places)
     imports = [x for x in ast.walk(tree) if isinstance(x, ast.Import | ast.ImportFrom)]
-    bound = {x: names for x in imports if (names := _page_names(x))}
-    pages = {name for names in bound.values() for name in names} | {"display"}
+    bound = {x: brought for x in imports if (brought := _page_names(x))}
+    pages = {name for brought in bound.values() for name in brought} | {"display"}
     pages -= _bound_otherwise(tree, set(bound))
     for statement in _statements(tree):
         _take_out(work, statement, pages)
     _end_of_cells(work, tree)
     used = {x.id for x in _names_left(tree, work.gone)}
-    for statement, names in bound.items():
-        if not names & used:
-            lost = bool(names & _LOSE)
+    for statement, brought in bound.items():
+        if not brought & used:
+            lost = bool(brought & _LOSE)
             work.drop(statement, "what it brings is for the notebook's page", lost)
     return edited(text, work.edits), tuple(sorted(work.changes, key=lambda x: (x.cell, x.line)))
 
@@ -84,8 +85,8 @@ def _page_names(statement: ast.Import | ast.ImportFrom) -> set[str]:
     """Return the names that an import brings from packages that are about the page."""
     if isinstance(statement, ast.Import):
         pages = [_is_page(x.name) for x in statement.names]
-        names = {x.asname or x.name.partition(".")[0] for x in statement.names}
-        return names if all(pages) else set()
+        brought = {x.asname or x.name.partition(".")[0] for x in statement.names}
+        return brought if all(pages) else set()
     if statement.level or not _is_page(statement.module or ""):
         return set()
     if any(x.name == "*" for x in statement.names):
@@ -98,17 +99,17 @@ def _is_page(module: str) -> bool:
 
 
 def _bound_otherwise(tree: ast.Module, imports: set[ast.Import | ast.ImportFrom]) -> set[str]:
-    names: set[str] = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            names.add(node.id)
+            found.add(node.id)
         elif isinstance(node, ast.arg):
-            names.add(node.arg)
+            found.add(node.arg)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
+            found.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom) and node not in imports:
-            names |= {x.asname or x.name.partition(".")[0] for x in node.names}
-    return names
+            found |= {x.asname or x.name.partition(".")[0] for x in node.names}
+    return found
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.stmt]:

@@ -41,7 +41,7 @@ def segment(text: str, node: ast.AST) -> str:
 
 def nothing(text: str, statement: ast.stmt) -> str:
     """Return what a statement is replaced by to take it out: nothing, or `pass` where one must stand."""
-    first, begin, last, end = _span(statement)
+    _, begin, last, end = _span(statement)
     lines = text.split("\n")
     behind = lines[last].encode()[end:].strip()
     return "pass" if begin or (behind and not behind.startswith(b"#")) else ""

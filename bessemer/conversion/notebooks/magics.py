@@ -7,29 +7,27 @@ import shlex
 from pathlib import PurePosixPath
 
 from bessemer.conversion.notebooks import shell
-from bessemer.conversion.notebooks.shell import Meaning
+from bessemer.conversion.notebooks.shell import Meaning, names
 
 # They concern the notebook as a page, or the person before it.
-_ABOUT_THE_PAGE = frozenset(
+_ABOUT_THE_PAGE = names(
     "matplotlib config load_ext reload_ext unload_ext autoreload aimport pdb debug who whos who_ls precision "
     "history hist tensorboard lsmagic quickref notebook xmode colors pinfo pinfo2 pdoc psource pycat pfile "
     "alias alias_magic bookmark doctest_mode edit macro pprint automagic gui page save tb magic watermark "
-    "logstart logon logoff logstop logstate dhist psearch pwd nbdev_export".split()
+    "logstart logon logoff logstop logstate dhist psearch pwd nbdev_export"
 )
-_SHELL_ALIASES = frozenset(
-    "ls ll lx ldir cat cp mv rm rmdir mkdir pip conda mamba man more less uv".split()
-)
-_MEASURES = frozenset("timeit prun lprun memit mprun snakeviz".split())
+_SHELL_ALIASES = names("ls ll lx ldir cat cp mv rm rmdir mkdir pip conda mamba man more less uv")
+_MEASURES = names("timeit prun lprun memit mprun snakeviz")
 _PYLAB = (
     "import numpy; import matplotlib; from matplotlib import pylab, mlab, pyplot; np = numpy; plt = pyplot; "
     "from pylab import *; from numpy import *"
 )
 
 # Cell magics whose cell is Python that runs as usual, once.
-RUNS_CELL = frozenset("time capture prun notify wandb memit snakeviz scalene debug".split())
-SHELLS = frozenset("bash sh ! sx system cmd script zsh powershell".split())
-_PAGES = frozenset("html HTML javascript js latex svg SVG markdown css".split())
-_OTHER_CELLS = frozenset("cython cu cuda perl ruby R julia sql bigquery cpp writetemplate".split())
+RUNS_CELL = names("time capture prun notify wandb memit snakeviz scalene debug")
+SHELLS = names("bash sh ! sx system cmd script zsh powershell")
+_PAGES = names("html HTML javascript js latex svg SVG markdown css")
+_OTHER_CELLS = names("cython cu cuda perl ruby R julia sql bigquery cpp writetemplate")
 
 
 def line_magic(text: str) -> Meaning:
@@ -97,7 +95,9 @@ def cell_magic(text: str, body: str) -> Meaning:
         lines = [x.strip() for x in re.sub(r"\\\n", " ", body).split("\n")]
         commands = [x for x in lines if x and not x.startswith("#")]
         found = shell.meaning("\n".join(commands))
-        return Meaning(found.reason, found.loses or bool(found.python), "", found.requirements, found.downloads)
+        return Meaning(
+            found.reason, found.loses or bool(found.python), "", found.requirements, found.downloads
+        )
     if name in _PAGES:
         return Meaning(f"a cell of {name} for the page", loses=False)
     if name == "timeit":
@@ -115,9 +115,9 @@ def is_other_language(name: str) -> bool:
 def _run(rest: str) -> Meaning:
     words = _words(rest)
     options = [x for x in words if x.startswith("-")]
-    names = [x for x in words if not x.startswith("-")]
-    if len(names) == 1 and set(options) <= {"-i", "-n"}:
-        path = PurePosixPath(names[0])
+    files = [x for x in words if not x.startswith("-")]
+    if len(files) == 1 and set(options) <= {"-i", "-n"}:
+        path = PurePosixPath(files[0])
         parts = path.with_suffix("").parts
         if path.suffix in (".py", "") and all(x.isidentifier() for x in parts) and parts:
             reason = "its names are imported; what stands under its main guard does not run"

@@ -61,7 +61,9 @@ def events(statement: ast.stmt) -> Iterator[Event]:
             yield from _reads(*statement.decorator_list, *held.defaults, *(x for x in held.kw_defaults if x))
             yield Make(statement.name, statement.lineno, body_of(statement))
         case ast.ClassDef():
-            yield from _reads(*statement.decorator_list, *statement.bases, *(x.value for x in statement.keywords))
+            yield from _reads(
+                *statement.decorator_list, *statement.bases, *(x.value for x in statement.keywords)
+            )
             yield from _class_level(statement)
             yield Make(statement.name, statement.lineno, body_of(statement))
         case ast.Assign():
@@ -189,7 +191,7 @@ def _own(scope: ast.AST) -> Iterator[ast.AST]:
         node = waiting.pop()
         yield node
         if isinstance(node, _Scope):
-            waiting += [x for x in getattr(node, "decorator_list", [])]
+            waiting += getattr(node, "decorator_list", [])
             waiting += getattr(node, "bases", [])
         else:
             waiting += list(ast.iter_child_nodes(node))

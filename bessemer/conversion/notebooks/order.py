@@ -162,10 +162,16 @@ def _asked_of_order(
 
 def _asked_of_name(lost: Missing, shown: str) -> Question:
     where = place(shown, lost.cell, lost.line)
-    used = f"{lost.name} is read by {lost.through}, which is used here" if lost.through else f"{lost.name} is read"
+    used = (
+        f"{lost.name} is read by {lost.through}, which is used here"
+        if lost.through
+        else f"{lost.name} is read"
+    )
     if lost.name in _OUTPUTS or lost.name.lstrip("_").isdigit():
         return Question(
-            where, f"{used}: an earlier output of the notebook, which no program has", "give that value a name"
+            where,
+            f"{used}: an earlier output of the notebook, which no program has",
+            "give that value a name",
         )
     if lost.makers:
         reason = f"{used}, and only {_cells(lost.makers)} makes it, later"

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 _HELP = re.compile(r"%{0,2}[A-Za-z_*][\w.*]*(\[[^\]]*\])?(\.[\w*]+)*\?{1,2}\s*;?\s*$")
-_ASSIGNED = re.compile(r"(?P<targets>[A-Za-z_][\w.]*(\s*,\s*[A-Za-z_][\w.]*)*)\s*=\s*(?P<mark>[!%])(?P<rest>.*)$")
+_ASSIGNED = re.compile(
+    r"(?P<targets>[A-Za-z_][\w.]*(\s*,\s*[A-Za-z_][\w.]*)*)\s*=\s*(?P<mark>[!%])(?P<rest>.*)$"
+)
 # What `pip` and a few others are to people who leave out the mark: IPython runs these lines all the same.
 _UNMARKED = re.compile(
     r"(pip3?|conda|mamba)\s+(install|uninstall|list)\b"

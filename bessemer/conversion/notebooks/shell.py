@@ -10,12 +10,22 @@ import re
 import shlex
 from dataclasses import dataclass
 
+
+def names(text: str) -> frozenset[str]:
+    """Return the words of a text.
+
+    >>> sorted(names("ls cat"))
+    ['cat', 'ls']
+    """
+    return frozenset(text.split())
+
+
 _PIP = re.compile(
     r"^(?:sudo\s+(?:-\w+\s+)*)?(?:\{?sys\.executable\}?\s+-m\s+|\S*python[\d.]*\s+-m\s+)?(?:uv\s+)?(?:pip[\d.]*|conda|mamba)\s+install\s"
 )
-_SHOWS = frozenset(
+_SHOWS = names(
     "ls pwd cat head tail echo nvidia-smi nvcc which free df du lscpu tree uname wc file python3 python env "
-    "printenv date whoami hostname top ps htop lsb_release less more stat find grep pip conda clear".split()
+    "printenv date whoami hostname top ps htop lsb_release less more stat find grep pip conda clear"
 )
 _FETCHES = frozenset({"wget", "curl", "gdown", "aria2c", "axel"})
 _URL = re.compile(r"(?:https?|ftp)://[^\s'\"|;&<>]+")
@@ -85,8 +95,8 @@ def _one(command: str) -> Meaning:
             )
         return Meaning("fetches something whose address is not written here", loses=True)
     if program == "mkdir" and not _INTERPOLATED.search(command):
-        names = [x for x in words[1:] if not x.startswith("-")]
-        made = "; ".join(f"os.makedirs({name!r}, exist_ok=True)" for name in names)
+        folders = [x for x in words[1:] if not x.startswith("-")]
+        made = "; ".join(f"os.makedirs({folder!r}, exist_ok=True)" for folder in folders)
         return Meaning("folders are made by Python", loses=False, python=f"import os; {made}")
     if program in ("python", "python3") and not any(x in ("-V", "--version") for x in words[1:]):
         return Meaning("runs another program, which is not converted with this one", loses=True)
@@ -96,7 +106,7 @@ def _one(command: str) -> Meaning:
 
 
 def _install(words: list[str]) -> Meaning:
-    names: list[str] = []
+    wanted: list[str] = []
     files: list[str] = []
     skip = False
     for word, following in zip(words, [*words[1:], ""], strict=True):
@@ -108,12 +118,12 @@ def _install(words: list[str]) -> Meaning:
         elif word in _WITH_VALUE:
             skip = True
         elif not word.startswith("-"):
-            names.append(word)
-    names = names[names.index("install") + 1 :] if "install" in names else names
-    reason = f"installs {', '.join([*names, *files]) or 'nothing that is named'}"
-    loses = bool(files) or any("/" in x or x == "." for x in names)
+            wanted.append(word)
+    wanted = wanted[wanted.index("install") + 1 :] if "install" in wanted else wanted
+    reason = f"installs {', '.join([*wanted, *files]) or 'nothing that is named'}"
+    loses = bool(files) or any("/" in x or x == "." for x in wanted)
     told = "a requirement" if not loses else "which is no requirement that could be pinned here"
-    return Meaning(f"{reason}: {told}", loses, requirements=tuple(names))
+    return Meaning(f"{reason}: {told}", loses, requirements=tuple(wanted))
 
 
 def _words(command: str) -> list[str]:
