@@ -8,11 +8,12 @@ written, and a refusal leaves nothing behind.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bessemer.conversion import emission, refusals, sources
 from bessemer.conversion.analysis import Analysis, analyze_module
+from bessemer.conversion.notebooks.runs import described
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
 from bessemer.conversion.planning import prepare
 from bessemer.conversion.project import Names, compose_project, manifest, package_name
@@ -33,6 +34,7 @@ __all__ = [
     "is_current",
     "plan",
     "source_fingerprint",
+    "training_runs",
 ]
 
 
@@ -47,16 +49,20 @@ class Conversion:
     files: tuple[str, ...]
 
 
-def analyze(source: Path) -> Analysis:
-    """Read a script, or a folder with one, and find out everything that conversion needs to know.
+def analyze(source: Path, *, run: int | None = None) -> Analysis:
+    """Read a script, a notebook, or a folder with one, and find out all that conversion needs to know.
+
+    Args:
+        source: a script, a notebook, or a folder that holds one.
+        run: which training run of a notebook is converted, from 1; None for the whole notebook.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: it was understood, and cannot be converted; the message says why and where.
     """
-    read = sources.read(source)
+    read = sources.read(source, run)
     script = pick_script(read)
-    analysis = analyze_module(script.module, script.path)
+    analysis = replace(analyze_module(script.module, script.path), notes=script.notes)
     refusals.check(analysis, uses_of_run(analysis))
     return analysis
 
@@ -66,19 +72,30 @@ def plan(analysis: Analysis) -> Plan:
     return prepare(analysis).plan
 
 
-def convert(source: Path, out: Path, *, name: str | None = None) -> Conversion:
+def training_runs(source: Path) -> tuple[str, ...]:
+    """Return the training runs of a notebook, one line each; of anything else there are none.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    notes = [x.notes for x in sources.read(source).files if x.notes is not None]
+    return tuple(described(run, x.path) for x in notes for run in x.runs)
+
+
+def convert(source: Path, out: Path, *, name: str | None = None, run: int | None = None) -> Conversion:
     """Convert research code into a project.
 
     Args:
-        source: a script, or a folder that holds one.
+        source: a script, a notebook, or a folder that holds one.
         out: the project's folder; it is written whole or not at all.
         name: the project's name; that of `out` if it is not given.
+        run: which training run of a notebook is converted, from 1; None for the whole notebook.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: the program cannot be converted, or `out` is not conversion's to write.
     """
-    analysis = analyze(source)
+    analysis = analyze(source, run=run)
     prepared = prepare(analysis)
     names = _names(source, out, name)
     emission.check_target(out)

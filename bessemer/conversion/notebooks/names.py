@@ -20,10 +20,15 @@ GIVEN = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__", "__builti
 
 @dataclass(frozen=True)
 class Body:
-    """What a function or class uses of the names outside: those that it reads, and those that it sets."""
+    """What a function or class uses of the names outside.
+
+    `reads` and `sets` are what happens when it is called; `later` are the names that the methods of a class
+    read, at a time that cannot be seen here.
+    """
 
     reads: frozenset[str] = frozenset()
     sets: frozenset[str] = frozenset()
+    later: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,16 @@ def body_of(node: ast.AST) -> Body:
     inner = [body_of(x) for x in own if isinstance(x, _Scope) and x is not node]
     reads = {x.id for x in own if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Load)}
     reads |= {name for body in inner for name in body.reads}
-    local = stored - declared
-    if isinstance(node, ast.ClassDef):
-        # Methods do not see the names of their class.
-        reads = {name for body in inner for name in body.reads}
-        local = set()
     sets = (stored & declared) | {name for body in inner for name in body.sets}
-    return Body(frozenset(reads - local - GIVEN), frozenset(sets))
+    if isinstance(node, ast.ClassDef):
+        # Methods do not see the names of their class, and only this one runs when it is called.
+        first = [x for x in node.body if isinstance(x, ast.FunctionDef) and x.name == "__init__"]
+        now = body_of(first[0]) if first else Body()
+        later = {name for body in inner for name in body.reads | body.later}
+        return Body(now.reads, frozenset(sets), frozenset(later - now.reads - GIVEN))
+    later = {name for body in inner for name in body.later}
+    local = stored - declared
+    return Body(frozenset(reads - local - GIVEN), frozenset(sets), frozenset(later - local - GIVEN))
 
 
 def _class_level(node: ast.ClassDef) -> Iterator[Event]:
@@ -212,11 +220,15 @@ def _stored(node: ast.AST) -> Iterator[str]:
 
 @dataclass
 class Known:
-    """The names that exist at a place of the program, and what those that are functions use."""
+    """The names that exist at a place of the program, and what those that are functions use.
+
+    `later` are the names that methods of classes read that were used so far, each with its class.
+    """
 
     made: set[str] = field(default_factory=set)
     bodies: dict[str, Body] = field(default_factory=dict)
     starred: bool = False
+    later: dict[str, str] = field(default_factory=dict)
 
     def do(self, event: Event) -> list[tuple[str, str]]:
         """Take note of an event; return the names that it needs and that do not exist.
@@ -241,6 +253,8 @@ class Known:
         if name not in self.made:
             return [(name, through)]
         body = self.bodies.get(name, Body())
+        for read in sorted(body.later):
+            self.later.setdefault(read, name)
         missing = [x for read in sorted(body.reads) for x in self._needed(read, name, seen)]
         self.made |= body.sets
         return missing

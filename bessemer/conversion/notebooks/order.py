@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bessemer.conversion.notebooks.cells import Cell, place
@@ -90,7 +90,24 @@ def missing(order: Sequence[int], steps: Mapping[int, Sequence[Event]]) -> list[
                 made = tuple(makers.get(name, ()))
                 if name not in found and (made or not known.starred):
                     found[name] = Missing(name, number, event.line, through, made)
+    if not known.starred:
+        found |= _never_made(order, steps, known, makers.keys() | found.keys())
     return list(found.values())
+
+
+def _never_made(
+    order: Sequence[int], steps: Mapping[int, Sequence[Event]], known: Known, explained: Collection[str]
+) -> dict[str, Missing]:
+    """Return the names that methods of classes read and that no cell makes at all."""
+    found: dict[str, Missing] = {}
+    for name, owner in known.later.items():
+        if name not in explained:
+            defined = next(
+                ((x, e.line) for x in order for e in steps[x] if isinstance(e, Make) and e.name == owner),
+                (order[0], 1),
+            )
+            found[name] = Missing(name, *defined, owner, ())
+    return found
 
 
 def questions(plains: Sequence[Plain], chosen: Orders, shown: str) -> list[Question]:
@@ -122,7 +139,7 @@ def _asked_of_order(
         asked.append(
             Question(
                 place(shown, first.cell, first.line),
-                f"{first.name} is read before {_cells(first.makers)} makes it; the cells are taken in the "
+                f"{first.name} is read before {_make(first.makers)} it; the cells are taken in the "
                 f"order of their execution counts, in which every name is made first: {listed}",
                 "bring the cells into that order",
             )
@@ -174,7 +191,7 @@ def _asked_of_name(lost: Missing, shown: str) -> Question:
             "give that value a name",
         )
     if lost.makers:
-        reason = f"{used}, and only {_cells(lost.makers)} makes it, later"
+        reason = f"{used}, and only {_make(lost.makers)} it, later"
         return Question(where, reason, f"move {_cells(lost.makers[:1])} up, above cell {lost.cell}")
     return Question(
         where,
@@ -226,3 +243,7 @@ def _cells(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"cell {numbers[0]}"
     return f"cells {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _make(numbers: Sequence[int]) -> str:
+    return f"{_cells(numbers)} make{'s' if len(numbers) == 1 else ''}"

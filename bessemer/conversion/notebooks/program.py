@@ -37,8 +37,11 @@ class NotebookProgram:
 
 @dataclass(frozen=True)
 class _Joined:
+    """The cells as one text. The first `num_added` lines are in no cell: what must stand at the top."""
+
     text: str
     places: tuple[Place, ...]
+    num_added: int = 0
 
 
 def read_program(path: Path, shown: str, run: int | None = None) -> NotebookProgram:
@@ -57,12 +60,12 @@ def read_program(path: Path, shown: str, run: int | None = None) -> NotebookProg
     chosen = orders(plains)
     joined = _joined(plains, chosen.taken)
     text, shown_only = without_display(joined.text, _tree(joined.text), joined.places)
-    joined = _Joined(text, joined.places)
+    joined = replace(joined, text=text)
     runs = find_runs(_tree(text), text, joined.places, cells)
     if run is not None:
         joined = _cut(joined, _picked(runs, run, shown), runs, shown)
     kept = {cell for cell, _ in joined.places}
-    plains = [x for x in plains if x.cell.number in kept]
+    plains = [x for x in _as_joined(plains, joined) if x.cell.number in kept]
     _refuse_failures(plains, shown)
     changes = tuple(y for x in plains for y in x.changes) + shown_only
     places = set(joined.places)
@@ -105,7 +108,16 @@ def _joined(plains: Sequence[Plain], order: Sequence[int]) -> _Joined:
         # A backslash at the end of a cell must not take the next cell in.
         lines.append("")
         places.append((number, len(own)))
-    return _Joined("\n".join(lines) + "\n", tuple(places))
+    return _Joined("\n".join(lines) + "\n", tuple(places), int(bool(futures)))
+
+
+def _as_joined(plains: Sequence[Plain], joined: _Joined) -> list[Plain]:
+    """Return the cells with their text as it is in the program."""
+    rows: dict[int, dict[int, str]] = {}
+    lines = list(zip(joined.text.split("\n"), joined.places, strict=False))
+    for row, (number, line) in lines[joined.num_added :]:
+        rows.setdefault(number, {}).setdefault(line, row)
+    return [replace(x, text="\n".join(rows.get(x.cell.number, {}).values()) + "\n") for x in plains]
 
 
 def _tree(text: str) -> ast.Module:
@@ -151,7 +163,7 @@ def _cut(joined: _Joined, run: TrainingRun, runs: Sequence[TrainingRun], shown: 
         len(joined.places),
     )
     end = min(end, other.lineno - 1)
-    return _Joined("\n".join(joined.text.split("\n")[:end]) + "\n", joined.places[:end])
+    return replace(joined, text="\n".join(joined.text.split("\n")[:end]) + "\n", places=joined.places[:end])
 
 
 def _restricted(chosen: Orders, kept: set[int]) -> Orders:

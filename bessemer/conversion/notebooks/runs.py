@@ -17,6 +17,10 @@ _Loop = ast.For | ast.AsyncFor | ast.While
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+# Methods of modules and optimizers, with at most one argument.
+_OF_TORCH = frozenset({"train", "eval", "step", "zero_grad", "backward", "forward"})
+
+
 @dataclass(frozen=True)
 class TrainingRun:
     """A place of a notebook that trains.
@@ -143,8 +147,11 @@ class _Table:
     def _note_object(self, name: str, call: ast.Call) -> None:
         self.objects.pop(name, None)
         self.optimizers.pop(name, None)
-        if isinstance(call.func, ast.Name) and call.func.id in self.classes:
-            self.objects[name] = call.func.id
+        made: ast.expr = call
+        while isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute):
+            made = made.func.value  # Net().to(device)
+        if isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id in self.classes:
+            self.objects[name] = made.func.id
         for argument in (*call.args, *(x.value for x in call.keywords)):
             for inner in ast.walk(argument):
                 if isinstance(inner, ast.Call) and _method(inner) == "parameters":
@@ -186,10 +193,11 @@ class _Table:
             return self.classes.get(owner.func.id, {}).get(call.func.attr)
         if isinstance(owner, ast.Name) and owner.id in self.objects:
             return self.classes[self.objects[owner.id]].get(call.func.attr)
-        if isinstance(owner, ast.Name) and owner.id == "self":
-            methods = [x[call.func.attr] for x in self.classes.values() if call.func.attr in x]
-            return methods[-1] if methods else None
-        return None
+        # Of what object is not known: a method of this name, unless it may be that of every module.
+        if call.func.attr in _OF_TORCH and len(call.args) + len(call.keywords) < 2:
+            return None
+        methods = [x[call.func.attr] for x in self.classes.values() if call.func.attr in x]
+        return methods[-1] if methods else None
 
 
 def _can_be_a_run(statement: ast.stmt, uses: _Uses) -> bool:
