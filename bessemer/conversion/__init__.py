@@ -30,6 +30,7 @@ __all__ = [
     "Rewrite",
     "Unconverted",
     "analyze",
+    "chosen_run",
     "convert",
     "is_current",
     "plan",
@@ -97,7 +98,7 @@ def convert(source: Path, out: Path, *, name: str | None = None, run: int | None
     """
     analysis = analyze(source, run=run)
     prepared = prepare(analysis)
-    names = _names(source, out, name)
+    names = _names(source, out, name, run)
     emission.check_target(out)
     files = compose_project(analysis, prepared.rewritten, prepared.rooms, prepared.plan, names)
 
@@ -125,7 +126,13 @@ def is_current(source: Path, out: Path) -> bool:
     return table.get("source_sha256") == source_fingerprint(source)
 
 
-def _names(source: Path, out: Path, name: str | None) -> Names:
+def chosen_run(out: Path) -> int | None:
+    """Return the training run of a notebook that a project was written for, if one was chosen."""
+    run = (emission.project_table(out) or {}).get("source_run")
+    return run if isinstance(run, int) else None
+
+
+def _names(source: Path, out: Path, name: str | None, run: int | None) -> Names:
     chosen = name or out.resolve().name
     shown = os.path.relpath(source.resolve(), out.resolve()).replace(os.sep, "/")
-    return Names(chosen, package_name(chosen), shown, source_fingerprint(source))
+    return Names(chosen, package_name(chosen), shown, source_fingerprint(source), run)

@@ -27,11 +27,11 @@ class Codebase(Program):
     paths: Mapping[cst.CSTNode, str] = field(default_factory=dict)
     definitions: Mapping[str, Definition] = field(default_factory=dict)
     sources: Mapping[cst.CSTNode, Source] = field(default_factory=dict)
-    shown: str = ""
+    prefix: str = ""
 
     def where(self, node: cst.CSTNode) -> str:
         """Say where a node stands, as `file:line` or `name.ipynb[cell 3]:2`."""
-        return f"{self.shown}{self.sources[self.file(node)].where(self.line(node))}"
+        return f"{self.prefix}{self.sources[self.file(node)].where(self.line(node))}"
 
     def file(self, node: cst.CSTNode) -> cst.CSTNode:
         """Return the file that a node is in, as its module."""
@@ -167,5 +167,5 @@ def join(sources: Iterable[Source], package: str = "", shown: str = "") -> Codeb
         paths={program.module: f"{shown}{source.path}" for source, program in programs},
         definitions=definitions,
         sources={program.module: source for source, program in programs},
-        shown=shown,
+        prefix=shown,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bessemer.conversion import analyze, convert, is_current, training_runs
+from bessemer.conversion import analyze, chosen_run, convert, is_current, training_runs
 from bessemer.conversion import plan as plan_of
 from bessemer.conversion.plan import Plan
 
@@ -60,7 +60,7 @@ def bring_up_to_date(source: Path, out: Path, console: Console) -> None:
     if is_current(source, out):
         return
     why = "its research code has changed" if out.exists() else "it is new"
-    plan = convert(source, out).plan
+    plan = convert(source, out, run=chosen_run(out)).plan
     console.print(f"converted {source} into {out} ({why}): {_counts(plan)}", highlight=False, soft_wrap=True)
 
 
