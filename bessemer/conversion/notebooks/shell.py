@@ -28,7 +28,7 @@ _SHOWS = names(
     "printenv date whoami hostname top ps htop lsb_release less more stat find grep pip conda clear"
 )
 _FETCHES = frozenset({"wget", "curl", "gdown", "aria2c", "axel"})
-_URL = re.compile(r"(?:https?|ftp)://[^\s'\"|;&<>]+")
+_URL = re.compile(r"(?:https?|ftp)://[^\s'\"]+")
 _WITH_VALUE = frozenset(
     {"-f", "--find-links", "-i", "--index-url", "--extra-index-url", "-c", "--constraint", "-t", "--target"}
     | {"--channel", "-n", "--name", "-p", "--prefix", "--progress-bar", "--trusted-host", "--timeout"}
