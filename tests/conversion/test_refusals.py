@@ -396,8 +396,8 @@ SOURCES = {
     "latin-1": (SourceError, "train.py:2: byte 8 is not UTF-8"),
     "link": (SourceError, "a link that leads out of"),
     "not python": (SourceError, "not a Python file"),
-    "notebook": (ConversionError, "notebooks are not converted yet"),
-    "folder of notebooks": (ConversionError, "notebooks are not converted yet"),
+    "notebook": (SourceError, "JSON, but not a notebook"),
+    "folder of notebooks": (SourceError, "several notebooks: a.ipynb, b.ipynb"),
     "two entry points": (SourceError, "several entry points: a.py, b.py"),
     "local modules": (ConversionError, "local modules are not converted yet"),
     "a module beside": (ConversionError, "local modules are not converted yet"),
@@ -433,7 +433,8 @@ def make_source(kind: str, folder: Path) -> Path:
             file = folder / "train.ipynb"
             file.write_text("{}")
         case "folder of notebooks":
-            (folder / "train.ipynb").write_text("{}")
+            (folder / "a.ipynb").write_text("{}")
+            (folder / "b.ipynb").write_text("{}")
             return folder
         case "two entry points":
             (folder / "a.py").write_text(program())
