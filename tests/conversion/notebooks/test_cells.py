@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -32,15 +33,16 @@ def test_a_cell_that_ended_with_an_error_says_which(tmp_path: Path) -> None:
 
 def _written_by_the_library(version: int) -> str:
     if version == 2:
-        old = nbformat.v2
+        old: Any = nbformat.v2
         cell = old.new_code_cell(input="x = 1\ny = 2", prompt_number=3)
         book = old.new_notebook(
             worksheets=[old.new_worksheet(cells=[old.new_text_cell("markdown", "hi"), cell])]
         )
         return str(old.nbjson.writes(book))
-    new = nbformat.v4
+    library: Any = nbformat
+    new = library.v4
     cells = [new.new_markdown_cell("# Début"), new.new_code_cell("x = 1\ny = 2", execution_count=3)]
-    return str(nbformat.writes(new.new_notebook(cells=cells), version=version))
+    return str(library.writes(new.new_notebook(cells=cells), version=version))
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
@@ -65,6 +67,12 @@ def test_what_is_not_ascii_stays_what_it_is(tmp_path: Path) -> None:
 def test_cells_without_metadata_and_outputs_are_read(tmp_path: Path) -> None:
     path = written(tmp_path / "a.ipynb", [{"cell_type": "code", "source": "x = 1"}])
     assert read_cells(path)[0].source == "x = 1"
+
+
+def test_characters_that_json_wants_escaped_are_read_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text('{"nbformat": 4, "cells": [{"cell_type": "code", "source": "if x:\n\ty"}]}')
+    assert read_cells(path)[0].source == "if x:\n\ty"
 
 
 BAD: dict[str, tuple[bytes, str]] = {

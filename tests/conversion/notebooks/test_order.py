@@ -54,6 +54,12 @@ def test_no_order_that_explains_every_name_leaves_the_document_and_a_question(tm
     assert question.todo == "move cell 2 up, above cell 1"
 
 
+def test_counts_that_explain_no_more_than_the_document_are_not_followed(tmp_path: Path) -> None:
+    made = program(tmp_path, code("y = w", 2), code("w = y", 1))
+    assert made.notes.orders.counted == (2, 1)
+    assert made.notes.orders.taken == (1, 2)
+
+
 def test_a_cell_that_was_not_run_stays_behind_the_one_before_it() -> None:
     cells = [one("").cell, one("").cell, one("").cell, one("").cell]
     counts = (None, 7, None, 2)

@@ -81,10 +81,11 @@ def test_the_script_of_a_source_is_the_text_that_is_converted(tmp_path: Path) ->
 
 def test_a_module_that_a_notebook_writes_is_a_source_with_its_cell(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text("an older = file")
-    cells = [code("%%writefile small.py\n\nWIDTH = 3"), code("import small")]
+    cells = [code("%%writefile small.py\n\nWIDTH = 3"), code("import small\nloss.backward()")]
     notebook, module = read(written(tmp_path / "nb.ipynb", cells)).files
     assert (notebook.path, module.path, module.text) == ("nb.ipynb", "small.py", "\nWIDTH = 3\n")
     assert module.where(2) == "nb.ipynb[cell 1]:3"
+    assert [x.text for x in read(tmp_path).files] == [notebook.text, module.text]
 
 
 def test_a_module_that_a_notebook_writes_and_that_is_no_python_is_refused_with_its_cell(
@@ -127,7 +128,9 @@ def test_a_run_of_a_script_cannot_be_chosen(tmp_path: Path) -> None:
 
 
 def test_check_names_the_cell(tmp_path: Path) -> None:
-    loop = "import torch\nfor epoch in run.epochs(3):\n    for i in enumerate(run.loader(data)):\n        pass"
+    loop = (
+        "import torch\nfor epoch in run.epochs(3):\n    for i in enumerate(run.loader(data)):\n        pass"
+    )
     path = written(tmp_path / "nb.ipynb", [code("x = 1\ny = 2"), code(loop)])
     findings = check(path).findings
     assert findings

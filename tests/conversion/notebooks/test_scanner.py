@@ -48,8 +48,8 @@ def expressions(draw: st.DrawFn) -> str:
         between = draw(st.sampled_from([" ", "\n", "\\\n", "\n  "]))
         parts += [between, draw(st.sampled_from(["%", "!=", "-", "in", "/"])), " ", draw(operands())]
     inner = "".join(parts)
-    opened, closed = draw(st.sampled_from(["()", "[]", "{}"]))
-    return f"{opened}{inner}{closed}" if draw(st.booleans()) else inner
+    pair = draw(st.sampled_from(["()", "[]", "{}", ""]))
+    return f"{pair[:1]}{inner}{pair[1:]}"
 
 
 @st.composite
@@ -116,6 +116,9 @@ def test_a_line_that_is_not_python_is_recognised(text: str, kind: Kind, rest: st
         "x = 'a' \\\n!ls\n!ls",
         "x = [\n!ls\n]\n!ls",
         "print('it's)\n!ls",
+        "x = 1  # (\n!ls",
+        "x = 1  # it's '''\n!ls",
+        "x = 'it\\'s ('\n!ls",
     ],
 )
 def test_a_line_inside_of_brackets_strings_and_continuations_is_none(text: str) -> None:
