@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.conversion import emission, refusals, sources
-from bessemer.conversion.analysis import Analysis, analyze_module
+from bessemer.conversion.analysis import Analysis, analyze_program
+from bessemer.conversion.normal.entries import pick_entry
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
 from bessemer.conversion.planning import prepare
 from bessemer.conversion.project import Names, compose_project, manifest, package_name
 from bessemer.conversion.rewrites import uses_of_run
 from bessemer.conversion.rooms import tidy
-from bessemer.conversion.script import pick_script
 
 __all__ = [
     "Analysis",
@@ -47,16 +47,19 @@ class Conversion:
     files: tuple[str, ...]
 
 
-def analyze(source: Path) -> Analysis:
+def analyze(source: Path, entry: str = "") -> Analysis:
     """Read a script, or a folder with one, and find out everything that conversion needs to know.
+
+    Args:
+        source: a script, or a folder that holds one.
+        entry: which script of the folder is run, if there are several.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: it was understood, and cannot be converted; the message says why and where.
     """
     read = sources.read(source)
-    script = pick_script(read)
-    analysis = analyze_module(script.module, script.path)
+    analysis = analyze_program(read, pick_entry(read, entry))
     refusals.check(analysis, uses_of_run(analysis))
     return analysis
 

@@ -83,8 +83,8 @@ def _idle_imports(analysis: Analysis, rewritten: Rewritten) -> list[Rewrite]:
     used = {name.value for part in parts for name in walk(part, cst.Name)}
     idle: list[Rewrite] = []
     for statement in analysis.script.imports:
-        for node in statement.body:
-            if not isinstance(node, imports) or isinstance(node.names, cst.ImportStar):
+        for node in walk(statement, cst.Import, cst.ImportFrom):
+            if isinstance(node.names, cst.ImportStar):
                 continue
             gone = [x for x in node.names if _binds(x) not in used]
             if gone and "__future__" not in program.code(node):

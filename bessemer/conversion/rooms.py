@@ -133,6 +133,9 @@ class _Composer:
         """Return the imports of the research code that bind a name, narrowed to that name."""
         found: list[Statement] = []
         for statement in self.analysis.script.imports:
+            if isinstance(statement, cst.Try):
+                found += [statement] if name in _bound_in(statement) else []
+                continue
             for node in statement.body:
                 if isinstance(node, cst.Import):
                     found += self._narrow_import(name, node, chains)
@@ -235,6 +238,15 @@ def _dotted_names(body: Sequence[Statement]) -> frozenset[str]:
 def body_has_annotations(body: Sequence[Statement]) -> bool:
     """Tell whether any statement carries a type annotation."""
     return any(any(walk(statement, cst.Annotation)) for statement in body)
+
+
+def _bound_in(statement: cst.Try) -> set[str]:
+    """Return what a `try` around imports binds."""
+    names = {x.value for target in walk(statement, cst.AssignTarget) for x in walk(target, cst.Name)}
+    for node in walk(statement, cst.Import, cst.ImportFrom):
+        if not isinstance(node.names, cst.ImportStar):
+            names |= {_bound_name(alias) for alias in node.names}
+    return names
 
 
 def _bound_name(alias: cst.ImportAlias) -> str:

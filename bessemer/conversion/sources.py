@@ -71,7 +71,7 @@ def read(path: Path) -> Sources:
             "a training script",
             "check the path, or put the script into the folder",
         )
-    return Sources(root, tuple(_parse(file, root) for file in files), fingerprint(path))
+    return Sources(root, tuple(parse(file, root) for file in files), fingerprint(path))
 
 
 def fingerprint(path: Path) -> str:
@@ -112,7 +112,12 @@ def _refuse_notebook(path: Path) -> None:
         )
 
 
-def _parse(path: Path, root: Path) -> Source:
+def parse(path: Path, root: Path) -> Source:
+    """Read one Python file.
+
+    Raises:
+        SourceError: it is no Python 3 source text.
+    """
     data = path.read_bytes()
     shown = path.relative_to(root).as_posix()
     if b"\0" in data:
