@@ -126,8 +126,8 @@ class _Verification:
         found = judge_several(base.tapes, many.tapes, num_workers, reduction)
         if found.first_difference is not None:
             way = replace(alone, is_shaken=True)
-            shaken = self._train("project, 1 worker, last bits of gradients changed", "shaken", way, steps)
-            if failure := _failed(shaken, "the project with the last bits of gradients changed"):
+            shaken = self._train("project, 1 worker, last bits changed", "shaken", way, steps)
+            if failure := _failed(shaken, "the project with its last bits changed"):
                 return joined_verdict(one, failure)
             found = judge_several(base.tapes, many.tapes, num_workers, reduction, shaken.tapes)
         return joined_verdict(one, found)

@@ -17,7 +17,7 @@ from bessemer.proof.tapes import Loss, Step, Tape, UnequalWorkersError, joined
 TOLERANCE = 1e-4
 """Largest relative difference of losses and parameters in float32 on several workers."""
 SHAKEN_FACTOR = 10.0
-"""How much further several workers may be carried than one whose gradients are changed in their last bits."""
+"""How much further several workers may be carried than one whose numbers are changed in their last bits."""
 
 Word = Literal["equal", "different", "nondeterministic", "original-fails", "not-comparable"]
 Value = float | str
@@ -232,14 +232,14 @@ def judge_several(
         several: those of the run on several.
         num_workers: how many (count).
         reduction: of the loss over its batch, as the settings say.
-        shaken: those of a run on one worker with gradients changed in their last bits. Where that
+        shaken: those of a run on one worker whose numbers are changed in their last bits. Where that
             carries it further than the tolerance, several workers may go as far, times `SHAKEN_FACTOR`.
     """
     tolerances: float | Sequence[float] = TOLERANCE
     within = f"within {TOLERANCE:g}"
     if len(shaken) == 1 and len(one) == 1:
         tolerances = reach(one[0], shaken[0])
-        within += f", or {SHAKEN_FACTOR:g} times as far as gradients changed in their last bits lead"
+        within += f", or {SHAKEN_FACTOR:g} times as far as a change of the last bits leads"
     if len(one) != 1:
         return _not_one(one, "the project on one worker in canonical order")
     if len(several) != num_workers:

@@ -28,7 +28,7 @@ class Way:
         order: of the samples.
         num_workers: that train (count).
         is_even: whether dropout and statistics of a batch are switched off.
-        is_shaken: whether gradients are changed in their last bits.
+        is_shaken: whether gradients and parameters are changed in their last bits.
     """
 
     order: Literal["research", "canonical"]

@@ -68,8 +68,8 @@ def configure(
         ends_run: end it as Bessemer ends a run that is asked to stop, not as Python ends a process.
         is_even: switch off what makes several workers compute something else than one does: dropout,
             and statistics of a batch.
-        is_shaken: change gradients in their last bits, as adding in another order does, to find out
-            how far that carries the program.
+        is_shaken: change gradients and parameters in their last bits, as adding in another order does,
+            to find out how far that carries the program.
     """
     folder.mkdir(parents=True)
     text = json.dumps({"steps": steps, "ends_run": ends_run, "is_even": is_even, "is_shaken": is_shaken})
@@ -139,7 +139,7 @@ class _Recorder:
             finally:
                 self._inside.backward = False
             for parameter in shaken:
-                self._shake(parameter)
+                self._shake(parameter.grad)
             if losses and self._steps and not self._num_steps and self._num_losses % self._steps == 0:
                 self._end_unless_an_optimizer_is_there()
             return result
@@ -167,6 +167,9 @@ class _Recorder:
                 "total": float(total).hex(),
             }
         )
+        if self._shakes is not None:
+            for parameter in parameters:
+                self._shake(parameter)
         if self._steps and self._num_steps >= self._steps:
             self._end()
 
@@ -178,17 +181,17 @@ class _Recorder:
             digest.update(plain.reshape(-1).view(self._torch.uint8).numpy())
         return digest.hexdigest()
 
-    def _shake(self, parameter: Any) -> None:
-        """Add what rounding adds to a gradient: its last bits, of its usual size where it is small."""
-        gradient, torch = parameter.grad, self._torch
-        if gradient is None or gradient.is_sparse or not gradient.is_floating_point():
+    def _shake(self, values: Any) -> None:
+        """Add to values what rounding adds: their last bits, of their usual size where they are small."""
+        torch = self._torch
+        if values is None or values.is_sparse or not values.is_floating_point():
             return
         with torch.no_grad():
-            usual = gradient.square().mean().sqrt()
-            size = torch.maximum(gradient.abs(), usual) * torch.finfo(gradient.dtype).eps
-            signs = torch.empty(gradient.shape).uniform_(-1, 1, generator=self._shakes)
-            # A gradient of nothing has no rounding.
-            gradient.add_((size * signs.to(gradient)) * (gradient != 0))
+            usual = values.square().mean().sqrt()
+            size = torch.maximum(values.abs(), usual) * torch.finfo(values.dtype).eps
+            signs = torch.empty(values.shape).uniform_(-1, 1, generator=self._shakes)
+            # Where nothing is computed there is no rounding.
+            values.add_((size * signs.to(values)) * (values != 0))
 
     def _watch_generator(self) -> None:
         """Note that random numbers were drawn between two losses: each worker draws its own."""
