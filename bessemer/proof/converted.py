@@ -95,6 +95,8 @@ def run_converted(
     # Bessemer seeds its workers itself; Ray's own processes had better not all draw alike.
     environment = environment_of(tapes, environment_for(os.environ), None)
     environment.setdefault("RAY_AUTH_MODE", "disabled")
+    # Ray itself looks for a running head where it is given no address.
+    environment["RAY_ADDRESS"] = "local"
     command = train_command(project, way, storage, seed, research_arguments)
     ended = run_bounded(command, folder, environment, log_file, limit_s)
     return Taped(ended, tuple(read_tapes(tapes)))
