@@ -20,6 +20,7 @@ from bessemer.proof.comparison import (
     judge_several,
     reach,
     relative,
+    rounding_may_explain,
 )
 from bessemer.proof.tapes import Loss, Step, Tape, UnequalWorkersError, joined
 
@@ -134,6 +135,8 @@ def test_a_wrong_loss_reduction_is_named(said: str, true: str) -> None:
     found = judge_several([with_losses([6.0], 1.0)], several, 2, said)  # type: ignore[arg-type]
     assert found.verdict == "different"
     assert f'scaling.loss_reduction = "{true}"' in found.reason
+    one = [with_losses([6.0], 1.0)]
+    assert not rounding_may_explain(found, one, several, said)  # type: ignore[arg-type]
 
 
 def test_where_rounding_is_amplified_several_workers_may_go_as_far_but_not_before() -> None:
@@ -144,6 +147,8 @@ def test_where_rounding_is_amplified_several_workers_may_go_as_far_but_not_befor
         several = [with_losses(losses, 0.5), with_losses(losses, 0.5, 1)]
         return judge_several([one], several, 2, "mean", [shaken]).verdict
 
+    several = [with_losses([1.0, 1.05, 1.0], 0.5), with_losses([1.0, 1.05, 1.0], 0.5, 1)]
+    assert rounding_may_explain(judge_several([one], several, 2, "mean"), [one], several, "mean")
     assert judged([1.0, 1.005, 1.005]) == "equal"
     assert judged([1.0, 1.05, 1.0]) == "different"
     assert judged([1.005, 1.005, 1.005]) == "different"

@@ -19,7 +19,13 @@ from typing import Any
 from bessemer.config.project import Project
 from bessemer.config.research_arguments import split
 from bessemer.config.settings import Settings
-from bessemer.proof.comparison import Verdict, judge_one, judge_original, judge_several
+from bessemer.proof.comparison import (
+    Verdict,
+    judge_one,
+    judge_original,
+    judge_several,
+    rounding_may_explain,
+)
 from bessemer.proof.converted import Way, run_converted
 from bessemer.proof.original import Original, Taped, original_of, run_original
 from bessemer.proof.tapes import Tape
@@ -124,7 +130,7 @@ class _Verification:
             return joined_verdict(one, failure)
         reduction = self._settings.scaling.loss_reduction
         found = judge_several(base.tapes, many.tapes, num_workers, reduction)
-        if found.first_difference is not None:
+        if rounding_may_explain(found, base.tapes, many.tapes, reduction):
             way = replace(alone, is_shaken=True)
             shaken = self._train("project, 1 worker, last bits changed", "shaken", way, steps)
             if failure := _failed(shaken, "the project with its last bits changed"):

@@ -269,6 +269,18 @@ def judge_several(
     return Verdict("different", reason, *common)
 
 
+def rounding_may_explain(
+    found: Verdict, one: Sequence[Tape], several: Sequence[Tape], reduction: Literal["mean", "sum"]
+) -> bool:
+    """Whether it is worth to find out how far rounding leads: numbers differ, and nothing else explains it."""
+    first = found.first_difference
+    if first is None or isinstance(first.original, str):
+        return False
+    if any("draws" in tape.notes for tape in (*one, *several)):
+        return False
+    return not _other_reduction(one[0], several, reduction)
+
+
 def reach(one: Tape, shaken: Tape) -> list[float]:
     """Return for each event how far apart two runs may be that differ in rounding alone.
 

@@ -320,8 +320,11 @@ def declare_missing_operators(folders: list[str]) -> None:
         for library in libraries:
             torch.ops.load_library(library)
     except OSError:
-        declared = torch.library.Library("torchvision", "DEF")
+        # A fragment, since somebody else may have declared some, or may yet.
+        declared = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
+            if hasattr(torch.ops.torchvision, name):
+                continue
             declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         # Its operators are forgotten with it.
         torch._bessemer_declared = declared
