@@ -272,7 +272,7 @@ def judge_several(
 def rounding_may_explain(
     found: Verdict, one: Sequence[Tape], several: Sequence[Tape], reduction: Literal["mean", "sum"]
 ) -> bool:
-    """Whether it is worth to find out how far rounding leads: numbers differ, and nothing else explains it."""
+    """Whether to find out how far rounding leads: numbers differ, and nothing else explains it."""
     first = found.first_difference
     if first is None or isinstance(first.original, str):
         return False
