@@ -102,7 +102,8 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
     program = (
         "import os, signal, subprocess, sys\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "deaf = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', deaf])\n"
         "print(child.pid, flush=True)\n"
         "child.wait()\n"
     )

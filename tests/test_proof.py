@@ -162,6 +162,15 @@ def test_draws_of_the_program_make_several_workers_not_comparable_where_they_dif
     assert "each worker draws its own" in found.reason
 
 
+def test_a_wrong_loss_reduction_is_named_though_the_program_draws() -> None:
+    one = [replace(with_losses([67.4], 1.0), notes=frozenset({"draws"}))]
+    several = [with_losses([33.0], 0.5), with_losses([35.1], 0.5, 1)]
+    assert judge_several(one, several, 2, "sum").verdict == "not-comparable"
+    found = judge_several(one, several, 2, "mean")
+    assert found.verdict == "different"
+    assert 'scaling.loss_reduction = "sum"' in found.reason
+
+
 def test_what_was_switched_off_is_said() -> None:
     notes = frozenset({"dropout", "batch statistics"})
     one = replace(with_losses([1.0], 1.0), notes=notes)
