@@ -71,6 +71,7 @@ class Job:
         identity: what the run is made of; its checkpoints carry it.
         resumed: whether an earlier driver has trained this run.
         allow_drift: whether the data may differ from those that made the checkpoint.
+        folder: where the driver was started; relative paths of the program are meant from there.
     """
 
     search_path: tuple[str, ...]
@@ -86,6 +87,7 @@ class Job:
     identity: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
     allow_drift: bool = False
+    folder: str = field(default_factory=os.getcwd)
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -94,6 +96,9 @@ def train_worker(config: dict[str, Any]) -> None:
     import ray.train.torch
 
     job: Job = config["job"]
+    # Ray has gone to a folder of its own, where no `../data` is; other machines may lack the driver's.
+    if os.path.isdir(job.folder):
+        os.chdir(job.folder)
     context = ray.train.get_context()
     group = Group(context.get_world_rank(), context.get_world_size())
     device = ray.train.torch.get_device()
