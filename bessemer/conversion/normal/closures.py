@@ -473,10 +473,12 @@ def _arranged(module: cst.Module, entry: str, nested: frozenset[str], places: Pl
     """Return a module with some definitions moved to the start of the entry function."""
     if not nested:
         return module
+    inside = _Nonlocal(places)
     moved = [
-        cst.ensure_type(cst.ensure_type(x.visit(_Nonlocal(places)), cst.CSTNode), cst.BaseStatement)
+        changed
         for x in module.body
         if isinstance(x, cst.FunctionDef | cst.ClassDef) and x.name.value in nested
+        if isinstance(changed := x.visit(inside), cst.FunctionDef | cst.ClassDef)
     ]
     body: list[cst.BaseStatement] = []
     for statement in module.body:
