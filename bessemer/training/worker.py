@@ -149,7 +149,10 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     trains, monitor = job.mode == "train", job.monitor
     position = None
     if trains:
-        position = opened_position(job.run_dir, group, attempt.number, lambda text: _tell(monitor, text))
+        first_step = state["step"] if state else 0
+        position = opened_position(
+            job.run_dir, group, attempt.number, first_step, lambda text: _tell(monitor, text)
+        )
     surroundings = Surroundings(
         settings=settings,
         group=group,
