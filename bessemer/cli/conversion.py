@@ -16,6 +16,7 @@ verbs = typer.Typer()
 def convert(
     source: Annotated[str, typer.Argument(help="A file or folder, or a name under src/.")],
     out: Annotated[Path | None, typer.Option("--out", help="Default: projects/<name>.")] = None,
+    entry: Annotated[str, typer.Option("--entry", help="Script of the folder, if several train.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done; write nothing.")] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -24,7 +25,7 @@ def convert(
 
     path = _source_path(source)
     target = out or Path("projects") / path.stem
-    convert_and_report(path, target, plan, json_output, console_for())
+    convert_and_report(path, target, entry, plan, json_output, console_for())
 
 
 @verbs.command()

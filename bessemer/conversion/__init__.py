@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bessemer.conversion import emission, refusals, sources
 from bessemer.conversion.analysis import Analysis, analyze_program
-from bessemer.conversion.normal.entries import pick_entry
+from bessemer.conversion.normal.entries import pick_entry, reached
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
 from bessemer.conversion.planning import prepare
 from bessemer.conversion.project import Names, compose_project, manifest, package_name
@@ -69,19 +69,21 @@ def plan(analysis: Analysis) -> Plan:
     return prepare(analysis).plan
 
 
-def convert(source: Path, out: Path, *, name: str | None = None) -> Conversion:
+def convert(source: Path, out: Path, *, name: str | None = None, entry: str = "") -> Conversion:
     """Convert research code into a project.
 
     Args:
         source: a script, or a folder that holds one.
         out: the project's folder; it is written whole or not at all.
         name: the project's name; that of `out` if it is not given.
+        entry: which script of the folder is run; by default the one that `out` was written from, else
+            the only one that trains.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: the program cannot be converted, or `out` is not conversion's to write.
     """
-    analysis = analyze(source)
+    analysis = analyze(source, entry or _chosen_before(source, out))
     prepared = prepare(analysis)
     names = _names(source, out, name)
     emission.check_target(out)
@@ -99,8 +101,15 @@ def convert(source: Path, out: Path, *, name: str | None = None) -> Conversion:
 
 
 def source_fingerprint(source: Path) -> str:
-    """Return the SHA-256 of what a project would be converted from."""
-    return sources.fingerprint(source)
+    """Return the SHA-256 of what a project would be converted from: a folder, or a script and its modules.
+
+    Raises:
+        SourceError: a script, or a module that it imports, cannot be read.
+    """
+    if source.is_dir():
+        return sources.fingerprint(source)
+    read = sources.read(source)
+    return sources.fingerprint_of([x.path for x in reached(read, read.files[0])], read.root)
 
 
 def is_current(source: Path, out: Path) -> bool:
@@ -109,6 +118,13 @@ def is_current(source: Path, out: Path) -> bool:
     if table is None or not source.exists():
         return False
     return table.get("source_sha256") == source_fingerprint(source)
+
+
+def _chosen_before(source: Path, out: Path) -> str:
+    """Return the script that a project was written from, if the source still has it."""
+    table = emission.project_table(out) or {}
+    script = str(table.get("script", ""))
+    return script if source.is_dir() and (source / script).is_file() else ""
 
 
 def _names(source: Path, out: Path, name: str | None) -> Names:

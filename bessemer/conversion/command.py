@@ -15,14 +15,16 @@ from bessemer.conversion.plan import Plan
 REPORT = "CONVERSION.md"
 
 
-def convert_and_report(source: Path, out: Path, only_plan: bool, json_output: bool, console: Console) -> None:
+def convert_and_report(
+    source: Path, out: Path, entry: str, only_plan: bool, json_output: bool, console: Console
+) -> None:
     """Convert a source, or only say what would be done, and print it.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: it cannot be converted; nothing was written.
     """
-    plan = plan_of(analyze(source)) if only_plan else convert(source, out).plan
+    plan = plan_of(analyze(source, entry)) if only_plan else convert(source, out, entry=entry).plan
     if json_output:
         print(json.dumps({"out": None if only_plan else str(out), "plan": asdict(plan)}))
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,10 +78,15 @@ def fingerprint(path: Path) -> str:
     """Hash the relative paths and the bytes of the Python files below `path` (or of `path` itself)."""
     files = [path] if path.is_file() else list(_python_files(path))
     root = path.parent if path.is_file() else path
+    return fingerprint_of([file.relative_to(root).as_posix() for file in files], root)
+
+
+def fingerprint_of(paths: Iterable[str], root: Path) -> str:
+    """Hash files by their paths, relative to `root`, and their bytes."""
     digest = hashlib.sha256()
-    for file in files:
+    for path in paths:
         # Lengths go in front, so that no content can imitate the next file's name.
-        for part in (file.relative_to(root).as_posix().encode(), file.read_bytes()):
+        for part in (path.encode(), (root / path).read_bytes()):
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
     return digest.hexdigest()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import libcst as cst
 
-from bessemer.conversion.normal.locating import locator_of
+from bessemer.conversion.normal.locating import Locator, locator_of
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.syntax import walk
 from bessemer.errors import SourceError
@@ -31,9 +33,9 @@ def pick_entry(read: Sources, wanted: str = "") -> Source:
         )
     if len(read.files) == 1:
         return read.files[0]
-    imports = {file.path: _imported(read, file) for file in read.files}
+    imports = {x.path: {y.path for y in _imported(locator_of(read, x), x)} for x in read.files}
     started = [x for x in read.files if not any(x.path in imports[y.path] for y in read.files if y is not x)]
-    training = [x for x in started if any(_trains(y) for y in _reached(read, imports, x))]
+    training = [x for x in started if any(map(_trains, reached(read, x)))]
     if len(training) == 1:
         return training[0]
     if not training:
@@ -45,9 +47,21 @@ def pick_entry(read: Sources, wanted: str = "") -> Source:
     )
 
 
-def _imported(read: Sources, file: Source) -> frozenset[str]:
-    locator = locator_of(read, file)
-    found: set[str] = set()
+def reached(read: Sources, entry: Source) -> tuple[Source, ...]:
+    """Return a script and the local files that it imports, directly or through others, by path."""
+    locator = locator_of(read, entry)
+    found = {entry.path: entry}
+    waiting = [entry]
+    while waiting:
+        for file in _imported(locator, waiting.pop()):
+            if file.path not in found:
+                found[file.path] = file
+                waiting.append(file)
+    return tuple(found[path] for path in sorted(found))
+
+
+def _imported(locator: Locator, file: Source) -> Iterator[Source]:
+    """Yield the local files that a file imports."""
     for node in walk(file.module, cst.Import, cst.ImportFrom):
         names = [""]
         dotted, dots = "", 0
@@ -61,19 +75,8 @@ def _imported(read: Sources, file: Source) -> frozenset[str]:
         for name in names:
             full = ".".join(x for x in (dotted, name) if x)
             target = locator.relative(file, dots, full) if dots else locator.absolute(full)
-            if target is not None:
-                found.add(target.path)
-    return frozenset(found - {file.path})
-
-
-def _reached(read: Sources, imports: dict[str, frozenset[str]], start: Source) -> list[Source]:
-    seen = {start.path}
-    waiting = [start.path]
-    while waiting:
-        more = imports.get(waiting.pop(), frozenset()) - seen
-        seen |= more
-        waiting += more
-    return [x for x in read.files if x.path in seen]
+            if target is not None and target.path != file.path:
+                yield target
 
 
 def _trains(file: Source) -> bool:
