@@ -48,7 +48,8 @@ def ready(name: str, console: Console) -> Project:
         project = find_project(name, base)
         source = project.source
     except ProjectError:
-        candidates = (base / SOURCES_FOLDER / name, base / SOURCES_FOLDER / f"{name}.py")
+        folder = base / SOURCES_FOLDER
+        candidates = (folder / name, folder / f"{name}.py", folder / f"{name}.ipynb")
         source = next((path for path in candidates if path.exists()), None)
         if source is None or "/" in name:
             raise

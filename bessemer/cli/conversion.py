@@ -14,18 +14,27 @@ verbs = typer.Typer()
 
 @verbs.command()
 def convert(
-    source: Annotated[str, typer.Argument(help="A file or folder, or a name under src/.")],
+    source: Annotated[str, typer.Argument(help="A script, notebook or folder, or a name under src/.")],
     out: Annotated[Path | None, typer.Option("--out", help="Default: projects/<name>.")] = None,
     entry: Annotated[str, typer.Option("--entry", help="Script of the folder, if several train.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done; write nothing.")] = False,
+    run: Annotated[
+        int | None, typer.Option("--run", help="Of a notebook's training runs, only this one.")
+    ] = None,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="List a notebook's training runs; write nothing.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Write a production package from research code, without running it."""
-    from bessemer.conversion.command import convert_and_report
+    from bessemer.conversion.command import convert_and_report, list_runs
 
     path = _source_path(source)
+    if runs:
+        list_runs(path, json_output, console_for())
+        return
     target = out or Path("projects") / path.stem
-    convert_and_report(path, target, entry, plan, json_output, console_for())
+    convert_and_report(path, target, entry, plan, json_output, console_for(), run)
 
 
 @verbs.command()
@@ -46,5 +55,6 @@ def _source_path(source: str) -> Path:
     path = Path(source)
     if path.exists() or "/" in source:
         return path
-    named = Path.cwd() / SOURCES_FOLDER / source
-    return named if named.exists() else path
+    folder = Path.cwd() / SOURCES_FOLDER
+    named = (folder / source, folder / f"{source}.py", folder / f"{source}.ipynb")
+    return next((x for x in named if x.exists()), path)

@@ -14,6 +14,7 @@ from bessemer.conversion.inference import Kinds
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
 from bessemer.conversion.normal import Nested, normalize
+from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
 from bessemer.conversion.script import Script, take_apart
 from bessemer.conversion.sources import Source, Sources
@@ -26,7 +27,8 @@ class Analysis:
     """A program and what was found out about it.
 
     `run` and `settings` are the names under which emitted functions know the run and the options;
-    `taken` are all names of the program, which nothing that is added may hide.
+    `taken` are all names of the program, which nothing that is added may hide. `notes` is what reading a
+    notebook brought up, None for a script.
     """
 
     script: Script
@@ -39,6 +41,7 @@ class Analysis:
     global_settings: frozenset[cst.Name]
     taken: frozenset[str]
     nested: tuple[Nested, ...]
+    notes: Notes | None = None
 
 
 def analyze_program(files: Sources, entry: Source) -> Analysis:

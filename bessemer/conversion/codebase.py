@@ -26,10 +26,12 @@ class Codebase(Program):
     names: Mapping[cst.CSTNode, str] = field(default_factory=dict)
     paths: Mapping[cst.CSTNode, str] = field(default_factory=dict)
     definitions: Mapping[str, Definition] = field(default_factory=dict)
+    sources: Mapping[cst.CSTNode, Source] = field(default_factory=dict)
+    prefix: str = ""
 
     def where(self, node: cst.CSTNode) -> str:
-        """Say where a node stands, as `file:line`."""
-        return f"{self.paths[self.file(node)]}:{self.line(node)}"
+        """Say where a node stands, as `file:line` or `name.ipynb[cell 3]:2`."""
+        return f"{self.prefix}{self.sources[self.file(node)].where(self.line(node))}"
 
     def file(self, node: cst.CSTNode) -> cst.CSTNode:
         """Return the file that a node is in, as its module."""
@@ -165,4 +167,6 @@ def join(sources: Iterable[Source], package: str = "", shown: str = "") -> Codeb
         names=names,
         paths={program.module: f"{shown}{source.path}" for source, program in programs},
         definitions=definitions,
+        sources={program.module: source for source, program in programs},
+        prefix=shown,
     )

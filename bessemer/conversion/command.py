@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bessemer.conversion import analyze, convert, is_current
+from bessemer.conversion import analyze, chosen_run, convert, is_current, training_runs
 from bessemer.conversion import plan as plan_of
 from bessemer.conversion.plan import Plan
 
@@ -16,7 +16,13 @@ REPORT = "CONVERSION.md"
 
 
 def convert_and_report(
-    source: Path, out: Path, entry: str, only_plan: bool, json_output: bool, console: Console
+    source: Path,
+    out: Path,
+    entry: str,
+    only_plan: bool,
+    json_output: bool,
+    console: Console,
+    run: int | None = None,
 ) -> None:
     """Convert a source, or only say what would be done, and print it.
 
@@ -24,7 +30,10 @@ def convert_and_report(
         SourceError: the source cannot be read.
         ConversionError: it cannot be converted; nothing was written.
     """
-    plan = plan_of(analyze(source, entry)) if only_plan else convert(source, out, entry=entry).plan
+    if only_plan:
+        plan = plan_of(analyze(source, entry, run=run))
+    else:
+        plan = convert(source, out, entry=entry, run=run).plan
     if json_output:
         print(json.dumps({"out": None if only_plan else str(out), "plan": asdict(plan)}))
         return
@@ -32,6 +41,22 @@ def convert_and_report(
         _show(console, plan)
     else:
         console.print(f"wrote {out}: {_counts(plan)}; see {out / REPORT}", highlight=False, soft_wrap=True)
+
+
+def list_runs(source: Path, json_output: bool, console: Console) -> None:
+    """Print the training runs of a notebook, as `--run` counts them.
+
+    Raises:
+        SourceError: the source cannot be read.
+    """
+    runs = training_runs(source)
+    if json_output:
+        print(json.dumps({"runs": runs}))
+        return
+    for line in runs:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not runs:
+        console.print(f"{source}: no training run at the level of a notebook's cells", highlight=False)
 
 
 def bring_up_to_date(source: Path, out: Path, console: Console) -> None:
@@ -44,7 +69,7 @@ def bring_up_to_date(source: Path, out: Path, console: Console) -> None:
     if is_current(source, out):
         return
     why = "its research code has changed" if out.exists() else "it is new"
-    plan = convert(source, out).plan
+    plan = convert(source, out, run=chosen_run(out)).plan
     console.print(f"converted {source} into {out} ({why}): {_counts(plan)}", highlight=False, soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.notebooks.notes import with_notes
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite
 from bessemer.conversion.reductions import Reduction, Reductions
 from bessemer.conversion.rewrites import Rewritten, rewrite
@@ -57,7 +58,7 @@ def prepare(analysis: Analysis) -> Prepared:
             sorted({*analysis.logs.unconverted, *rewritten.unconverted}, key=lambda x: _line(x.where))
         ),
     )
-    return Prepared(plan, rewritten, rooms)
+    return Prepared(with_notes(plan, analysis.notes), rewritten, rooms)
 
 
 def _line(where: str) -> int:

@@ -47,12 +47,16 @@ _ROOM_OF_ROOMS = {
 
 @dataclass(frozen=True)
 class Names:
-    """What a project is called, where it came from, and what it may be imported as."""
+    """What a project is called, where it came from, and what it may be imported as.
+
+    `source_run` is the training run of a notebook that was chosen, None for all of the source.
+    """
 
     name: str
     package: str
     source: str
     source_sha256: str
+    source_run: int | None = None
 
 
 def package_name(name: str) -> str:

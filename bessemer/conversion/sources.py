@@ -1,4 +1,4 @@
-"""Read research code from disk: a script or a folder becomes values, nothing is imported or run.
+"""Read research code from disk: a script, a notebook or a folder becomes values, nothing is run.
 
 Everything that can be wrong with a file as a file is said here, as a `SourceError` with the place:
 a path that does not exist, bytes that are not text, text that is not Python 3. What the code means
@@ -15,19 +15,38 @@ from pathlib import Path
 
 import libcst as cst
 
-from bessemer.errors import ConversionError, SourceError
+from bessemer.conversion.notebooks.cells import place
+from bessemer.conversion.notebooks.notes import Notes
+from bessemer.conversion.notebooks.program import read_program
+from bessemer.errors import SourceError
 
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
+_NOTEBOOK = ".ipynb"
+_TRAINS = b".backward("
 _PRINT_STATEMENT = re.compile(r"^\s*print\s+[^=\s(]|^\s*print\s*$")
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One Python file: `path` is relative to the root, as messages and reports show it."""
+    """One Python file, or a notebook as one.
+
+    Attributes:
+        path: relative to the root, as messages and reports show it.
+        text: the program; of a notebook its cells, joined.
+        module: the text, parsed.
+        places: of a notebook, for each line its cell and the line there, as `where` shows them.
+        notes: what else is known of a notebook; None for a Python file.
+    """
 
     path: str
     text: str
     module: cst.Module
+    places: tuple[str, ...] = ()
+    notes: Notes | None = None
+
+    def where(self, line: int) -> str:
+        """Say where a line of the text stands: `file.py:7`, or `name.ipynb[cell 3]:2`."""
+        return self.places[line - 1] if 0 < line <= len(self.places) else f"{self.path}:{line}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +58,18 @@ class Sources:
     sha256: str
 
 
-def read(path: Path) -> Sources:
-    """Read a script, or every Python file below a folder.
+def read(path: Path, run: int | None = None) -> Sources:
+    """Read a script, a notebook, or every Python file below a folder.
+
+    The files of a notebook are its program, then the modules that it writes by `%%writefile`. A folder in
+    which no Python file trains and that has one notebook is that notebook, with the Python files.
+
+    Args:
+        path: the script, notebook or folder.
+        run: which training run of a notebook is wanted, from 1; None for all of them.
 
     Raises:
-        SourceError: the path cannot be read as Python source.
-        ConversionError: the path is a notebook.
+        SourceError: the path cannot be read as Python source, or there is no such run.
     """
     if not path.exists():
         raise SourceError(
@@ -53,30 +78,49 @@ def read(path: Path) -> Sources:
             "check the path; research code usually stands under src/",
         )
     if path.is_file():
-        _refuse_notebook(path)
-        if path.suffix != ".py":
+        if path.suffix not in (".py", _NOTEBOOK):
             raise SourceError(
                 f"{path}: not a Python file",
-                "a file whose name ends in .py",
-                "give the training script itself, or the folder it is in",
+                f"a file whose name ends in .py or {_NOTEBOOK}",
+                "give the training script or the notebook itself, or the folder it is in",
             )
         root, files = path.parent, [path]
     else:
-        root, files = path, list(_python_files(path))
+        root, files = path, _files(path)
     if not files:
-        for notebook in sorted(path.rglob("*.ipynb")):
-            _refuse_notebook(notebook)
         raise SourceError(
             f"{path}: no Python file in this folder",
             "a training script",
             "check the path, or put the script into the folder",
         )
-    return Sources(root, tuple(parse(file, root) for file in files), fingerprint(path))
+    notebooks = [x for x in files if x.suffix == _NOTEBOOK]
+    if len(notebooks) > 1:
+        raise SourceError(
+            f"{path}: several notebooks: {', '.join(x.relative_to(root).as_posix() for x in notebooks)}",
+            "one notebook",
+            f"give the notebook itself, for example {notebooks[0]}",
+        )
+    if run is not None and not notebooks:
+        raise SourceError(f"{path}: not a notebook", "a notebook, whose runs have numbers", "leave out --run")
+    parsed = [y for x in notebooks for y in _parse_notebook(x, root, run)]
+    # What a notebook writes is what it then imports, also where an older file of that name lies.
+    written = {x.path for x in parsed}
+    scripts = [x for x in files if x not in notebooks and x.relative_to(root).as_posix() not in written]
+    parsed += [parse(x, root) for x in scripts]
+    return Sources(root, tuple(parsed), fingerprint(path))
+
+
+def as_script(source: Source) -> str:
+    """Return a source as the script that is converted: to run it is to run the notebook's program.
+
+    Modules that a notebook writes are sources of their own, and must lie beside it.
+    """
+    return source.module.code
 
 
 def fingerprint(path: Path) -> str:
-    """Hash the relative paths and the bytes of the Python files below `path` (or of `path` itself)."""
-    files = [path] if path.is_file() else list(_python_files(path))
+    """Hash the relative paths and the bytes of the files that `read` reads at `path`."""
+    files = [path] if path.is_file() else _files(path)
     root = path.parent if path.is_file() else path
     return fingerprint_of([file.relative_to(root).as_posix() for file in files], root)
 
@@ -92,9 +136,19 @@ def fingerprint_of(paths: Iterable[str], root: Path) -> str:
     return digest.hexdigest()
 
 
-def _python_files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path) -> list[Path]:
+    """Return the Python files of a folder, and its notebooks if none of these trains."""
+    files = list(_inside(folder, "*.py"))
+    if any(_TRAINS in x.read_bytes() for x in files):
+        return files
+    notebooks = list(_inside(folder, f"*{_NOTEBOOK}"))
+    training = [x for x in notebooks if _TRAINS in x.read_bytes()]
+    return files + (training or ([] if files else notebooks))
+
+
+def _inside(folder: Path, pattern: str) -> Iterator[Path]:
     inside = folder.resolve()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(folder.rglob(pattern)):
         parts = path.relative_to(folder).parts
         if any(part.startswith(".") or part in _SKIPPED_FOLDERS for part in parts[:-1]):
             continue
@@ -108,13 +162,34 @@ def _python_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _refuse_notebook(path: Path) -> None:
-    if path.suffix == ".ipynb":
-        raise ConversionError(
-            f"{path}: a notebook; notebooks are not converted yet",
-            "a Python script",
-            f"jupyter nbconvert --to script {path.name}, then put the training into functions",
-        )
+def _parse_notebook(path: Path, root: Path, run: int | None) -> list[Source]:
+    shown = path.relative_to(root).as_posix()
+    program = read_program(path, shown, run)
+    sources = [
+        Source(shown, program.text, _module(program.text, program.places), program.places, program.notes)
+    ]
+    for written in program.modules:
+        lines = range(written.line, written.line + written.text.count("\n"))
+        places = tuple(place(shown, written.cell, line) for line in lines)
+        name = (path.parent / written.name).relative_to(root).as_posix()
+        sources.append(Source(name, written.text, _module(written.text, places), places))
+    return sources
+
+
+def _module(text: str, places: tuple[str, ...]) -> cst.Module:
+    """Parse what a notebook holds; what is wrong with it is said with the cell."""
+    try:
+        compile(text, "<notebook>", "exec", dont_inherit=True)
+        return cst.parse_module(text)
+    except (cst.ParserSyntaxError, SyntaxError, ValueError) as error:
+        line = getattr(error, "raw_line", None) or getattr(error, "lineno", None) or 1
+        message = str(getattr(error, "msg", getattr(error, "message", error))).splitlines()[0]
+        code = text.split("\n")[line - 1].strip()
+        raise SourceError(
+            f"{places[min(line, len(places)) - 1]}: {message}: {code}",
+            "Python 3 source that parses",
+            "correct the cell",
+        ) from error
 
 
 def parse(path: Path, root: Path) -> Source:

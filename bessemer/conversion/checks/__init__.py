@@ -11,4 +11,9 @@ MODULES = (kept, stale, counting, tracking, unhooked, unsaveable)
 def check(reading: Reading) -> list[Finding]:
     """Return everything that is found, in the order of the files."""
     found = [finding for module in MODULES for finding in module.find(reading)]
-    return sorted(found, key=lambda x: (x.where.rpartition(":")[0], x.line, x.rule, x.name))
+    return sorted(found, key=lambda x: (_file(x.where), x.line, x.rule, x.name))
+
+
+def _file(where: str) -> str:
+    """Return the file of a place; cells of a notebook are in the order of its lines."""
+    return where.rpartition(":")[0].partition("[cell ")[0]

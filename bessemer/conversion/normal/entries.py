@@ -31,8 +31,9 @@ def pick_entry(read: Sources, wanted: str = "") -> Source:
             f"one of {', '.join(x.path for x in read.files)}",
             "correct --entry",
         )
-    if len(read.files) == 1:
-        return read.files[0]
+    notebooks = [x for x in read.files if x.notes is not None]
+    if len(read.files) == 1 or notebooks:
+        return (notebooks or read.files)[0]
     imports = {x.path: {y.path for y in _imported(locator_of(read, x), x)} for x in read.files}
     started = [x for x in read.files if not any(x.path in imports[y.path] for y in read.files if y is not x)]
     training = [x for x in started if any(map(_trains, reached(read, x)))]

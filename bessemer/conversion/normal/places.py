@@ -28,7 +28,7 @@ class Places:
         """Return the module of a file, with the places of all its nodes known."""
         wrapper = metadata.MetadataWrapper(source.module)
         for node, span in wrapper.resolve(metadata.PositionProvider).items():
-            self._of[node] = f"{source.path}:{span.start.line}"
+            self._of[node] = source.where(span.start.line)
         return wrapper.module
 
     def of(self, node: cst.CSTNode) -> str | None:
