@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bessemer.conversion.notebooks.cells import Cell, place
+from bessemer.conversion.notebooks.names import body_of
 from bessemer.conversion.plan import Question
 
 _Loop = ast.For | ast.AsyncFor | ast.While
@@ -62,7 +63,8 @@ def find_runs(
     lines = text.split("\n")
     found: list[TrainingRun] = []
     for statement in _at_cell_level(tree.body):
-        uses = table.reached(statement)
+        defines = isinstance(statement, _Function | ast.ClassDef)
+        uses = None if defines else table.reached(statement)
         if uses is not None and _can_be_a_run(statement, uses):
             cell, line = places[statement.lineno - 1]
             optimizers = sorted(uses.names & set(table.optimizers))
@@ -161,43 +163,45 @@ class _Table:
 
     def reached(self, node: ast.AST) -> _Uses | None:
         """Return what running code uses if `backward` is called in it, else None."""
-        names: set[str] = set()
+        names = {x.id for x in _run_now(node) if isinstance(x, ast.Name)}
         seen: set[ast.AST] = set()
+        waiting: list[tuple[ast.AST, str]] = [(node, "")]
         direct = deep = False
-
-        def visit(part: ast.AST, in_function: bool) -> None:
-            nonlocal direct, deep
+        while waiting:
+            part, owner = waiting.pop()
             for call in _run_now(part):
-                if isinstance(call, ast.Name):
-                    names.add(call.id)
-                elif isinstance(call, ast.Call):
-                    if _method(call) == "backward":
-                        direct, deep = direct or not in_function, deep or in_function
-                    function = self._called(call)
-                    if function is not None and function not in seen:
-                        seen.add(function)
-                        visit(function, True)
-
-        visit(node, False)
+                if not isinstance(call, ast.Call):
+                    continue
+                if _method(call) == "backward":
+                    direct, deep = direct or part is node, deep or part is not node
+                function, its_class = self._called(call, owner)
+                if function is not None and function not in seen:
+                    seen.add(function)
+                    names |= body_of(function).reads
+                    waiting.append((function, its_class))
         return _Uses(frozenset(names), deep) if direct or deep else None
 
-    def _called(self, call: ast.Call) -> _Function | None:
+    def _called(self, call: ast.Call, owner: str) -> tuple[_Function | None, str]:
+        """Return the function that a call in a method of `owner` runs, and the class if it is a method."""
         if isinstance(call.func, ast.Name):
             if call.func.id in self.classes:
-                return self.classes[call.func.id].get("__init__")
-            return self.functions.get(call.func.id)
+                return self.classes[call.func.id].get("__init__"), call.func.id
+            return self.functions.get(call.func.id), ""
         if not isinstance(call.func, ast.Attribute):
-            return None
-        owner = call.func.value
-        if isinstance(owner, ast.Call) and isinstance(owner.func, ast.Name):
-            return self.classes.get(owner.func.id, {}).get(call.func.attr)
-        if isinstance(owner, ast.Name) and owner.id in self.objects:
-            return self.classes[self.objects[owner.id]].get(call.func.attr)
+            return None, ""
+        held, name = call.func.value, call.func.attr
+        known = ""
+        if isinstance(held, ast.Call) and isinstance(held.func, ast.Name):
+            known = held.func.id
+        elif isinstance(held, ast.Name):
+            known = owner if held.id == "self" and owner else self.objects.get(held.id, "")
+        if known in self.classes:
+            return self.classes[known].get(name), known
         # Of what object is not known: a method of this name, unless it may be that of every module.
-        if call.func.attr in _OF_TORCH and len(call.args) + len(call.keywords) < 2:
-            return None
-        methods = [x[call.func.attr] for x in self.classes.values() if call.func.attr in x]
-        return methods[-1] if methods else None
+        if name in _OF_TORCH and len(call.args) + len(call.keywords) < 2:
+            return None, ""
+        having = [x for x in self.classes if name in self.classes[x]]
+        return (self.classes[having[-1]][name], having[-1]) if having else (None, "")
 
 
 def _can_be_a_run(statement: ast.stmt, uses: _Uses) -> bool:
