@@ -282,12 +282,6 @@ BADS = [
         "option save_model is defined twice",
     ),
     Bad(
-        "a figure on the screen",
-        program(head="import matplotlib.pyplot as plt", tail="plt.show()\n"),
-        "plt.show()",
-        "waits for somebody to look",
-    ),
-    Bad(
         "an entry point with a decorator",
         program().replace("def main():", "@torch.enable_grad()\ndef main():"),
         "def main",

@@ -177,19 +177,6 @@ def _settings_changed(analysis: Analysis) -> Iterator[Refusal]:
                 )
 
 
-def _shown_figures(analysis: Analysis) -> Iterator[Refusal]:
-    program = analysis.script.program
-    for call in walk(program.module, cst.Call):
-        if program.imported(call.func) == "matplotlib.pyplot.show":
-            yield refusal(
-                analysis,
-                call,
-                "plt.show() waits for somebody to look",
-                "figures that are saved",
-                'write plt.savefig("name.png") in its place',
-            )
-
-
 RULES = (
     _distribution,
     _no_training,
@@ -197,5 +184,4 @@ RULES = (
     _methods,
     _globals,
     _settings_changed,
-    _shown_figures,
 )

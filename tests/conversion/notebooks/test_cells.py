@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -32,15 +33,16 @@ def test_a_cell_that_ended_with_an_error_says_which(tmp_path: Path) -> None:
 
 def _written_by_the_library(version: int) -> str:
     if version == 2:
-        old = nbformat.v2
+        old: Any = nbformat.v2
         cell = old.new_code_cell(input="x = 1\ny = 2", prompt_number=3)
         book = old.new_notebook(
             worksheets=[old.new_worksheet(cells=[old.new_text_cell("markdown", "hi"), cell])]
         )
         return str(old.nbjson.writes(book))
-    new = nbformat.v4
+    new: Any = nbformat.v4
+    writes: Any = nbformat.writes
     cells = [new.new_markdown_cell("# Début"), new.new_code_cell("x = 1\ny = 2", execution_count=3)]
-    return str(nbformat.writes(new.new_notebook(cells=cells), version=version))
+    return str(writes(new.new_notebook(cells=cells), version=version))
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
