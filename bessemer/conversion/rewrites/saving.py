@@ -100,9 +100,9 @@ class SavingRewriter(Rewriter):
             self.note(original_node, changed, "kept with the run")
             return changed
         if original_node in self._shown:
-            name = cst.SimpleString(f'"figure-{self._shown.index(original_node) + 1}.png"')
+            text = cst.SimpleString(f'"figure-{self._shown.index(original_node) + 1}.png"')
             figure = cst.Call(_replaced_last(updated_node.func, "gcf"))
-            changed = self.call_run("figure", [cst.Arg(figure), cst.Arg(name)])
+            changed = self.call_run("figure", [cst.Arg(figure), cst.Arg(text)])
             self.note(original_node, changed, "kept with the run, where nobody looks at a screen")
             return changed
         return updated_node
