@@ -358,8 +358,8 @@ SOURCES = {
     "latin-1": (SourceError, "train.py:2: byte 8 is not UTF-8"),
     "link": (SourceError, "a link that leads out of"),
     "not python": (SourceError, "not a Python file"),
-    "notebook": (ConversionError, "notebooks are not converted yet"),
-    "folder of notebooks": (ConversionError, "notebooks are not converted yet"),
+    "notebook": (SourceError, "JSON, but not a notebook"),
+    "folder of notebooks": (SourceError, "several notebooks: a.ipynb, b.ipynb"),
     "two entry points": (SourceError, "several entry points: a.py, b.py"),
     "a name that a module beside has not": (ConversionError, "model.py has no y"),
     "a module as a value": (ConversionError, "the local module model is used as a value"),
@@ -395,7 +395,8 @@ def make_source(kind: str, folder: Path) -> Path:
             file = folder / "train.ipynb"
             file.write_text("{}")
         case "folder of notebooks":
-            (folder / "train.ipynb").write_text("{}")
+            (folder / "a.ipynb").write_text("{}")
+            (folder / "b.ipynb").write_text("{}")
             return folder
         case "two entry points":
             (folder / "a.py").write_text(program())

@@ -105,7 +105,6 @@ def _joined(plains: Sequence[Plain], order: Sequence[int]) -> _Joined:
         own = (current.cell.source if current.failure else current.text).rstrip("\n").split("\n")
         lines += ["" for _ in own] if current.failure else own
         places += [(number, line) for line in range(1, len(own) + 1)]
-        # A backslash at the end of a cell must not take the next cell in.
         lines.append("")
         places.append((number, len(own)))
     return _Joined("\n".join(lines) + "\n", tuple(places), int(bool(futures)))

@@ -154,12 +154,14 @@ class _Table:
             made = made.func.value  # Net().to(device)
         if isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id in self.classes:
             self.objects[name] = made.func.id
+        if ast.unparse(call.func).split(".")[-2:-1] == ["optim"]:
+            self.optimizers[name] = ""
         for argument in (*call.args, *(x.value for x in call.keywords)):
             for inner in ast.walk(argument):
                 if isinstance(inner, ast.Call) and _method(inner) == "parameters":
                     owner = inner.func.value  # type: ignore[attr-defined]
                     model = owner.id if isinstance(owner, ast.Name) else ""
-                    self.optimizers.setdefault(name, model)
+                    self.optimizers[name] = self.optimizers.get(name) or model
 
     def reached(self, node: ast.AST) -> _Uses | None:
         """Return what running code uses if `backward` is called in it, else None."""

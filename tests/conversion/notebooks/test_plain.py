@@ -163,6 +163,7 @@ def test_annotations_of_the_future_are_left_to_the_top_of_the_program() -> None:
         ("if x:\n\ty = 1\n        z = 2\n", 3, "tabs and spaces"),
         ("x = 1\nawait f()\n", 2, "outside function"),
         ("return 1", 1, "outside function"),
+        ("x = 1 \\", 1, "unexpected EOF"),
     ],
 )
 def test_a_cell_that_is_no_python_3_says_where(cell: str, line: int, message: str) -> None:

@@ -6,7 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bessemer.conversion.notebooks.plain import Failure, parsed
@@ -64,6 +64,7 @@ def programs(draw: st.DrawFn) -> str:
     return "\n".join(lines) + draw(st.sampled_from(["", "\n"]))
 
 
+@settings(deadline=None)
 @given(st.one_of(programs(), st.text(alphabet="ab=%!?#'\"\\()[]{}\n \t:.,", max_size=40)))
 @example("x = 'it''s'\nprint('%d' \\\n% 3)\n")
 @example("print('''\n!ls\n%%time\n''')\n")
