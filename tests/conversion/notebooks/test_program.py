@@ -127,7 +127,9 @@ def test_a_run_of_a_script_cannot_be_chosen(tmp_path: Path) -> None:
 
 
 def test_check_names_the_cell(tmp_path: Path) -> None:
-    loop = "import torch\nfor epoch in run.epochs(3):\n    for i in enumerate(run.loader(data)):\n        pass"
+    loop = (
+        "import torch\nfor epoch in run.epochs(3):\n    for i in enumerate(run.loader(data)):\n        pass"
+    )
     path = written(tmp_path / "nb.ipynb", [code("x = 1\ny = 2"), code(loop)])
     findings = check(path).findings
     assert findings
