@@ -30,7 +30,7 @@ class Prepared:
 def prepare(analysis: Analysis) -> Prepared:
     """Make the plan of a conversion."""
     rewritten = rewrite(analysis)
-    rooms = assign_rooms(analysis)
+    rooms = assign_rooms(analysis, rewritten.loaders)
     reduction, asked = _loss_reduction(analysis)
     script = analysis.script
     program = script.program

@@ -15,6 +15,7 @@ torch.manual_seed(3)
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 batch_size = 16
 width = 2 * batch_size
+TEST_BATCH = 10
 
 
 class Net(nn.Module):
@@ -30,7 +31,7 @@ class Net(nn.Module):
 points = torch.randn(70, 2)
 labels = (points.norm(dim=1) > 1).float()
 train_loader = DataLoader(TensorDataset(points[:50], labels[:50]), batch_size=batch_size, shuffle=True)
-test_loader = DataLoader(TensorDataset(points[50:], labels[50:]), batch_size=batch_size)
+test_loader = DataLoader(TensorDataset(points[50:], labels[50:]), batch_size=TEST_BATCH)
 model = Net().to(device)
 optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 
@@ -62,3 +63,4 @@ def test():
 for epoch in range(args.epochs):
     train(epoch)
     test()
+
