@@ -16,7 +16,7 @@ from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.inference import Kind
 from bessemer.conversion.loops import call_graph
 from bessemer.conversion.reductions import Reductions
-from bessemer.conversion.syntax import Definition, assigned, parameters, walk
+from bessemer.conversion.syntax import Definition, assigned, free_names, parameters, walk
 
 METRICS = "utils/metrics"
 ARCHITECTURES = "models/architectures"
@@ -89,7 +89,7 @@ def assign_rooms(analysis: Analysis, loaders: cst.FunctionDef | None = None) -> 
     if loaders is None:
         return _without_cycles(rooms, graph)
     made = loaders.name.value
-    graph[made] = {x.value for x in walk(loaders, cst.Name)} & set(rooms) - {made}
+    graph[made] = set(free_names([loaders])) & set(rooms)
     settled = _without_cycles({**rooms, made: Room(LOADERS, "builds loaders")}, graph)
     return {name: room for name, room in settled.items() if name in rooms}
 

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import libcst as cst
-from libcst import metadata
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.rewrites import Rewritten
@@ -31,7 +30,7 @@ from bessemer.conversion.roles import (
     TRAINER,
     Room,
 )
-from bessemer.conversion.syntax import statements, walk
+from bessemer.conversion.syntax import free_names, statements, walk
 from bessemer.errors import ConversionError
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
@@ -92,7 +91,7 @@ class _Composer:
         body = self.contents[room]
         if not body:
             return _wrapped(self._empty(room))
-        missing = _missing_names(body)
+        missing = free_names(body)
         chains = _dotted_names(body)
         lines = [*self._imports(room, missing, chains), *body]
         docstring = _docstring(self._docstring(room))
@@ -213,21 +212,6 @@ def _defined_names(statement: cst.BaseStatement) -> list[str]:
     ]
     targets += [node.target for node in getattr(statement, "body", ()) if isinstance(node, cst.AnnAssign)]
     return [target.value for target in targets if isinstance(target, cst.Name)]
-
-
-def _missing_names(body: Sequence[Statement]) -> list[str]:
-    """Return the names that statements read and neither define nor find among the builtins."""
-    wrapper = metadata.MetadataWrapper(cst.Module(body=body))
-    scopes = {x for x in wrapper.resolve(metadata.ScopeProvider).values() if x is not None}
-    missing: dict[str, None] = {}
-    for scope in scopes:
-        for access in scope.accesses:
-            node: cst.CSTNode = access.node
-            while isinstance(node, cst.Attribute):
-                node = node.value
-            if isinstance(node, cst.Name) and not access.referents:
-                missing[node.value] = None
-    return sorted(missing)
 
 
 def _dotted_names(body: Sequence[Statement]) -> frozenset[str]:

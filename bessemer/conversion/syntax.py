@@ -229,6 +229,21 @@ def every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         waiting.extend(current.children)
 
 
+def free_names(body: Sequence[cst.SimpleStatementLine | cst.BaseCompoundStatement]) -> list[str]:
+    """Return the names that statements read and neither define nor find among the builtins."""
+    wrapper = metadata.MetadataWrapper(cst.Module(body=body))
+    scopes = {x for x in wrapper.resolve(metadata.ScopeProvider).values() if x is not None}
+    missing: dict[str, None] = {}
+    for scope in scopes:
+        for access in scope.accesses:
+            node: cst.CSTNode = access.node
+            while isinstance(node, cst.Attribute):
+                node = node.value
+            if isinstance(node, cst.Name) and not access.referents:
+                missing[node.value] = None
+    return sorted(missing)
+
+
 def expressions(node: cst.CSTNode) -> Iterator[cst.BaseExpression]:
     """Yield every expression in a node, itself included, in source order."""
     if isinstance(node, cst.BaseExpression):
