@@ -22,9 +22,11 @@ if __name__ == "__main__":
     optimizer = torch.optim.SGD(model.parameters(), lr=helper.RATE)
     criterion = torch.nn.MSELoss()
     for epoch in range(3):
+        total = 0.0
         for x, y in loader:
             optimizer.zero_grad()
             loss = criterion(model(x), y)
             loss.backward()
             optimizer.step()
-        print(f"epoch {epoch} train loss {loss.item():.5f} accuracy {accuracy(model, loader):.3f}")
+            total += loss.item() * len(x)
+        print(f"epoch {epoch} train loss {total / len(loader.dataset):.5f} accuracy {accuracy(model, loader):.3f}")
