@@ -149,9 +149,19 @@ def test_the_verbs_and_their_options_are_these() -> None:
 
 VERBS = {
     "check": ["--json", "project"],
-    "convert": ["--json", "--out", "--plan", "--run", "--runs", "source"],
-    "train": ["--allow-drift", "--config", "--project", "--resume", "-p"],
-    "tune": ["--config", "--project", "-p"],
+    "convert": ["--entry", "--json", "--out", "--plan", "--run", "--runs", "source"],
+    "train": ["--allow-drift", "--config", "--project", "--research-args", "--resume", "-p"],
+    "tune": ["--config", "--project", "--research-args", "-p"],
+    "verify": [
+        "--cwd",
+        "--json",
+        "--limit-s",
+        "--research-args",
+        "--seed",
+        "--steps",
+        "--workers",
+        "project",
+    ],
     "evaluate": ["--json", "--project", "--run", "-p"],
     "config": ["--config", "--json", "--project", "-p"],
     "doctor": ["--json", "--project", "-p"],

@@ -147,6 +147,16 @@ def test_what_became_of_a_worker_is_kept_with_its_place(tmp_path: Path) -> None:
     assert (found.state, found.step, found.attempt) == ("hung", 3, 2)
 
 
+def test_who_dies_on_the_way_back_to_a_checkpoint_died_after_its_step(tmp_path: Path) -> None:
+    path = tmp_path / "positions" / "worker-0.bin"
+    file = PositionFile(path, 0, 1, attempt=2, first_step=167)
+    for written_step, read_step in ((0, 167), (0, 167), (168, 168)):
+        file.write(written_step, 0, 0, 3, PLAN)
+        found = read_position(path)
+        assert found is not None
+        assert found.step == read_step
+
+
 def test_the_cost_of_a_batch_is_invisible(tmp_path: Path) -> None:
     _, file = written(tmp_path)
     best_s = float("inf")
@@ -168,7 +178,7 @@ def test_a_disk_without_room_is_said_at_the_beginning(
     with pytest.raises(OSError, match="No space"):
         written(tmp_path)
     told: list[str] = []
-    assert opened_position(tmp_path, Group(), 1, told.append) is None
+    assert opened_position(tmp_path, Group(), 1, 0, told.append) is None
     assert told == ["a worker cannot write down where it is: No space left on device"]
 
 

@@ -108,3 +108,22 @@ _noted: list[int] = []
 
 def _note(worker: int) -> None:
     _noted.append(worker)
+
+
+class Reading(Dataset[Any]):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Any:
+        return Path("row.txt").read_text()
+
+
+def test_relative_paths_of_a_data_set_are_meant_from_where_it_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "row.txt").write_text("a row")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    packed = pack(Recipe(Reading(), 0, list))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert unpack(packed).dataset[0] == "a row"

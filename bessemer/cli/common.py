@@ -28,6 +28,10 @@ ProjectOption = Annotated[
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file; default: the project's own.")
 ]
+ResearchOption = Annotated[
+    str,
+    typer.Option("--research-args", help="The research code's own command line, in quotation marks."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
@@ -59,11 +63,21 @@ def ready(name: str, console: Console) -> Project:
     return project
 
 
-def load(project: Project, arguments: list[str], file: Path | None) -> LoadedSettings:
+def load(
+    project: Project, arguments: list[str], file: Path | None, research_arguments: str = ""
+) -> LoadedSettings:
     """Load a project's settings from a file, the environment and the command line."""
     from bessemer.config.loading import load_settings
+    from bessemer.config.research_arguments import research_values, split
 
-    return load_settings(project.settings_class(), arguments, os.environ, file or project.settings_file)
+    given = split(research_arguments)
+    return load_settings(
+        project.settings_class(),
+        arguments,
+        os.environ,
+        file or project.settings_file,
+        research_values(project.root, given) if given else None,
+    )
 
 
 def console_for(json_output: bool = False) -> Console:

@@ -16,6 +16,7 @@ verbs = typer.Typer()
 def convert(
     source: Annotated[str, typer.Argument(help="A script, notebook or folder, or a name under src/.")],
     out: Annotated[Path | None, typer.Option("--out", help="Default: projects/<name>.")] = None,
+    entry: Annotated[str, typer.Option("--entry", help="Script of the folder, if several train.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Show what would be done; write nothing.")] = False,
     run: Annotated[
         int | None, typer.Option("--run", help="Of a notebook's training runs, only this one.")
@@ -33,7 +34,7 @@ def convert(
         list_runs(path, json_output, console_for())
         return
     target = out or Path("projects") / path.stem
-    convert_and_report(path, target, plan, json_output, console_for(), run)
+    convert_and_report(path, target, entry, plan, json_output, console_for(), run)
 
 
 @verbs.command()

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bessemer.cli.common import PASS_ON, ConfigOption, JsonOption, ProjectOption, console_for, load, ready
+from bessemer.cli.common import (
+    PASS_ON,
+    ConfigOption,
+    JsonOption,
+    ProjectOption,
+    ResearchOption,
+    console_for,
+    load,
+    ready,
+)
 
 if TYPE_CHECKING:
     from bessemer.config.project import Project
@@ -23,6 +32,7 @@ def train(
     context: typer.Context,
     project: ProjectOption,
     config: ConfigOption = None,
+    research_args: ResearchOption = "",
     resume: Annotated[
         str,
         typer.Option("--resume", metavar="[RUN]", help="Go on with this run; without a name, the newest."),
@@ -49,7 +59,7 @@ def train(
             console.print(f"run {run_dir.name} is complete: there is nothing to go on with", highlight=False)
             return
         resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
-    loaded = load(chosen, context.args, config)
+    loaded = load(chosen, context.args, config, research_args)
     outcome = fit(
         chosen.entry,
         loaded.settings,
@@ -97,14 +107,19 @@ def evaluate(
 
 
 @verbs.command(context_settings=PASS_ON)
-def tune(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
+def tune(
+    context: typer.Context,
+    project: ProjectOption,
+    config: ConfigOption = None,
+    research_args: ResearchOption = "",
+) -> None:
     """Search for better settings, as the tuning section of the settings says."""
     from bessemer.reports import show_study
     from bessemer.training.tuning import tune as search
 
     console = console_for()
     chosen = ready(project, console)
-    loaded = load(chosen, context.args, config)
+    loaded = load(chosen, context.args, config, research_args)
     study = search(
         chosen.entry,
         loaded.settings,

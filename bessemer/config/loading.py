@@ -1,6 +1,7 @@
 """Reads settings from the command line, the environment and a file, and remembers where from.
 
-Precedence: command line, then environment, then `settings.toml`, then the defaults in the class.
+Precedence: command line, then the research code's own command line (`--research-args`), then
+environment, then `settings.toml`, then the defaults in the class.
 pydantic-settings parses each source; this module adds what it leaves out: a misspelt variable of
 the environment is an error here (pydantic-settings ignores it), every unknown name comes with the
 nearest known one, and the origin of each value is kept for `bessemer config`.
@@ -22,7 +23,7 @@ from pydantic_settings import SettingsError as SourceSyntaxError
 from bessemer.config.settings import ENV_DELIMITER, ENV_PREFIX, SECTIONS, Settings
 from bessemer.errors import SettingsError, nearest
 
-Origin = Literal["command line", "environment", "file", "default"]
+Origin = Literal["command line", "research arguments", "environment", "file", "default"]
 Tree = dict[str, Any]
 
 # Variables with our prefix that are not settings: they steer the command itself.
@@ -62,6 +63,7 @@ def load_settings(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
+    research: Mapping[str, Any] | None = None,
 ) -> LoadedSettings:
     """Build the settings of a run.
 
@@ -70,12 +72,14 @@ def load_settings(
         arguments: what the user typed after the command, such as `["--lr", "0.5"]`.
         environment: variables; those that begin with `BESSEMER_` are settings.
         file: a TOML file, or None for none.
+        research: values by name that the research code's own command line gave.
 
     Raises:
         SettingsError: an unknown name, a value of the wrong type or out of range, a broken file.
     """
     sources: list[tuple[Origin, Tree]] = [
         ("command line", _from_command_line(model, arguments)),
+        ("research arguments", dict(research or {})),
         ("environment", _from_environment(model, environment or {})),
         ("file", _from_file(model, file)),
     ]

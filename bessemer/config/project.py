@@ -32,6 +32,7 @@ class Project:
         settings: `package.module:Class`, a subclass of `bessemer.Settings`.
         source: the research code it was converted from, or None for a hand-written project.
         source_sha256: hash of that code when it was converted, or "".
+        script: the file in the source's folder that is run, relative to it, or "".
     """
 
     name: str
@@ -40,6 +41,7 @@ class Project:
     settings: str
     source: Path | None = None
     source_sha256: str = ""
+    script: str = ""
 
     @property
     def settings_file(self) -> Path | None:
@@ -111,6 +113,7 @@ def read_project(root: Path) -> Project:
         settings=table["settings"],
         source=(root / source).resolve() if source else None,
         source_sha256=table.get("source_sha256", ""),
+        script=table.get("script", ""),
     )
 
 

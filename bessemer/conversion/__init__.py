@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bessemer.conversion import emission, refusals, sources
-from bessemer.conversion.analysis import Analysis, analyze_module
+from bessemer.conversion.analysis import Analysis, analyze_program
+from bessemer.conversion.normal.entries import pick_entry, reached
 from bessemer.conversion.notebooks.runs import described
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
 from bessemer.conversion.planning import prepare
 from bessemer.conversion.project import Names, compose_project, manifest, package_name
 from bessemer.conversion.rewrites import uses_of_run
 from bessemer.conversion.rooms import tidy
-from bessemer.conversion.script import pick_script
 
 __all__ = [
     "Analysis",
@@ -50,11 +50,12 @@ class Conversion:
     files: tuple[str, ...]
 
 
-def analyze(source: Path, *, run: int | None = None) -> Analysis:
+def analyze(source: Path, entry: str = "", *, run: int | None = None) -> Analysis:
     """Read a script, a notebook, or a folder with one, and find out all that conversion needs to know.
 
     Args:
         source: a script, a notebook, or a folder that holds one.
+        entry: which script of the folder is run, if there are several.
         run: which training run of a notebook is converted, from 1; None for the whole notebook.
 
     Raises:
@@ -62,8 +63,8 @@ def analyze(source: Path, *, run: int | None = None) -> Analysis:
         ConversionError: it was understood, and cannot be converted; the message says why and where.
     """
     read = sources.read(source, run)
-    script = pick_script(read)
-    analysis = replace(analyze_module(script.module, script.path), notes=script.notes)
+    script = pick_entry(read, entry)
+    analysis = replace(analyze_program(read, script), notes=script.notes)
     refusals.check(analysis, uses_of_run(analysis))
     return analysis
 
@@ -83,20 +84,24 @@ def training_runs(source: Path) -> tuple[str, ...]:
     return tuple(described(run, x.path) for x in notes for run in x.runs)
 
 
-def convert(source: Path, out: Path, *, name: str | None = None, run: int | None = None) -> Conversion:
+def convert(
+    source: Path, out: Path, *, name: str | None = None, entry: str = "", run: int | None = None
+) -> Conversion:
     """Convert research code into a project.
 
     Args:
         source: a script, a notebook, or a folder that holds one.
         out: the project's folder; it is written whole or not at all.
         name: the project's name; that of `out` if it is not given.
+        entry: which script of the folder is run; by default the one that `out` was written from, else
+            the only one that trains.
         run: which training run of a notebook is converted, from 1; None for the whole notebook.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: the program cannot be converted, or `out` is not conversion's to write.
     """
-    analysis = analyze(source, run=run)
+    analysis = analyze(source, entry or _chosen_before(source, out), run=run)
     prepared = prepare(analysis)
     names = _names(source, out, name, run)
     emission.check_target(out)
@@ -114,8 +119,15 @@ def convert(source: Path, out: Path, *, name: str | None = None, run: int | None
 
 
 def source_fingerprint(source: Path) -> str:
-    """Return the SHA-256 of what a project would be converted from."""
-    return sources.fingerprint(source)
+    """Return the SHA-256 of what a project would be converted from: a folder, or a script and its modules.
+
+    Raises:
+        SourceError: a script, or a module that it imports, cannot be read.
+    """
+    if source.is_dir() or source.suffix != ".py":
+        return sources.fingerprint(source)
+    read = sources.read(source)
+    return sources.fingerprint_of([x.path for x in reached(read, read.files[0])], read.root)
 
 
 def is_current(source: Path, out: Path) -> bool:
@@ -130,6 +142,13 @@ def chosen_run(out: Path) -> int | None:
     """Return the training run of a notebook that a project was written for, if one was chosen."""
     run = (emission.project_table(out) or {}).get("source_run")
     return run if isinstance(run, int) else None
+
+
+def _chosen_before(source: Path, out: Path) -> str:
+    """Return the script that a project was written from, if the source still has it."""
+    table = emission.project_table(out) or {}
+    script = str(table.get("script", ""))
+    return script if source.is_dir() and (source / script).is_file() else ""
 
 
 def _names(source: Path, out: Path, name: str | None, run: int | None) -> Names:

@@ -13,9 +13,11 @@ import libcst as cst
 from bessemer.conversion.inference import Kinds
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
+from bessemer.conversion.normal import Nested, normalize
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
 from bessemer.conversion.script import Script, take_apart
+from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.state import State, find_state
 from bessemer.conversion.syntax import fresh_name, parameters, walk
 
@@ -38,12 +40,21 @@ class Analysis:
     settings: str
     global_settings: frozenset[cst.Name]
     taken: frozenset[str]
+    nested: tuple[Nested, ...]
     notes: Notes | None = None
 
 
-def analyze_module(module: cst.Module, path: str) -> Analysis:
-    """Analyze one parsed script. What cannot be followed is left out here; `refusals` says so."""
-    script = take_apart(module, path)
+def analyze_program(files: Sources, entry: Source) -> Analysis:
+    """Analyze a script and its local modules.
+
+    What cannot be followed is left out here; `refusals` says so.
+
+    Args:
+        files: what imports may mean.
+        entry: the script that is run.
+    """
+    normal = normalize(files, entry)
+    script = take_apart(normal, entry.path)
     program = script.program
     taken = frozenset(x.value for x in walk(program.module, cst.Name))
     read = _global_reads(script)
@@ -53,7 +64,9 @@ def analyze_module(module: cst.Module, path: str) -> Analysis:
     logs = find_logs(script, kinds, training, state)
     variables = taken - {x.attr.value for x in walk(program.module, cst.Attribute)}
     run = fresh_name(("run", "bessemer_run"), variables)
-    return Analysis(script, kinds, training, state, logs, run, _settings(script, variables), read, taken)
+    return Analysis(
+        script, kinds, training, state, logs, run, _settings(script, variables), read, taken, normal.nested
+    )
 
 
 def _settings(script: Script, variables: frozenset[str]) -> str:

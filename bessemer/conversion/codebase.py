@@ -163,6 +163,7 @@ def join(sources: Iterable[Source], package: str = "", shown: str = "") -> Codeb
         contexts={k: v for x in every for k, v in x.contexts.items()},
         positions={k: v for x in every for k, v in x.positions.items()},
         qualified_names={k: v for x in every for k, v in x.qualified_names.items()},
+        stood={},
         names=names,
         paths={program.module: f"{shown}{source.path}" for source, program in programs},
         definitions=definitions,

@@ -16,7 +16,13 @@ REPORT = "CONVERSION.md"
 
 
 def convert_and_report(
-    source: Path, out: Path, only_plan: bool, json_output: bool, console: Console, run: int | None = None
+    source: Path,
+    out: Path,
+    entry: str,
+    only_plan: bool,
+    json_output: bool,
+    console: Console,
+    run: int | None = None,
 ) -> None:
     """Convert a source, or only say what would be done, and print it.
 
@@ -24,7 +30,10 @@ def convert_and_report(
         SourceError: the source cannot be read.
         ConversionError: it cannot be converted; nothing was written.
     """
-    plan = plan_of(analyze(source, run=run)) if only_plan else convert(source, out, run=run).plan
+    if only_plan:
+        plan = plan_of(analyze(source, entry, run=run))
+    else:
+        plan = convert(source, out, entry=entry, run=run).plan
     if json_output:
         print(json.dumps({"out": None if only_plan else str(out), "plan": asdict(plan)}))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from bessemer.errors import ConversionError
 SECTIONS = frozenset({"scaling", "data", "checkpoint", "tracking", "tuning", "cluster"})
 """Top-level names of the settings that belong to Bessemer."""
 
+_BOOLEAN_ACTION = "argparse.BooleanOptionalAction"
 _TYPES = {
     "builtins.int": "int",
     "builtins.float": "float",
@@ -21,6 +23,27 @@ _TYPES = {
     "builtins.bool": "bool",
     "pathlib.Path": "Path",
 }
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How the option was typed on the command line of the research code; `--research-args` reads it so.
+
+    Attributes:
+        flags: such as `--lr` and `-l`, or the name of a positional argument.
+        action: of argparse; `boolean` stands for `BooleanOptionalAction`.
+        type: what argparse called on the text: int, float, str, bool or Path; "" where the settings read it.
+        nargs: of argparse.
+        choices: the values allowed, as argparse compares them; empty for any.
+        required: whether argparse insists on it.
+    """
+
+    flags: tuple[str, ...]
+    action: str
+    type: str
+    nargs: int | str | None
+    choices: tuple[int | float | str, ...]
+    required: bool
 
 
 @dataclass(frozen=True)
@@ -35,6 +58,7 @@ class Option:
     description: str
     where: str
     notes: tuple[str, ...] = ()
+    spelling: Spelling | None = None
 
 
 class OptionReader:
@@ -84,7 +108,26 @@ class OptionReader:
             description,
             self.where,
             tuple(self.notes),
+            self._spelling(action, required),
         )
+
+    def _spelling(self, action: str, required: bool) -> Spelling:
+        given, code = self.given, self.program.code
+        if "action" in given and self.program.imported(given["action"]) == _BOOLEAN_ACTION:
+            action = "boolean"
+        plain = "type" not in given and _type_of_literal(given.get("default")) in (None, "str")
+        kind = "str" if plain else ""
+        if "type" in given:
+            kind = _TYPES.get(self.program.imported(given["type"]) or "", "")
+        nargs: int | str | None = None
+        choices: tuple[int | float | str, ...] = ()
+        if "nargs" in given and _is_literal(given["nargs"]):
+            nargs = ast.literal_eval(code(given["nargs"]))
+        if "choices" in given and _is_literal(given["choices"]):
+            choices = tuple(ast.literal_eval(code(given["choices"])))
+        if not kind and not all(isinstance(choice, str) for choice in choices):
+            choices = ()
+        return Spelling(tuple(self.flags), action, kind, nargs, choices, required)
 
     def _flag(self) -> str:
         long = [flag for flag in self.flags if flag.startswith("--")]
@@ -109,7 +152,7 @@ class OptionReader:
         node = self.given.get("action")
         if node is None:
             return "store"
-        if self.program.imported(node) == "argparse.BooleanOptionalAction":
+        if self.program.imported(node) == _BOOLEAN_ACTION:
             return "store_true"
         action = literal_text(node)
         if action not in ("store", "store_true", "store_false", "append", "help", "version"):

@@ -30,7 +30,7 @@ class Prepared:
 def prepare(analysis: Analysis) -> Prepared:
     """Make the plan of a conversion."""
     rewritten = rewrite(analysis)
-    rooms = assign_rooms(analysis)
+    rooms = assign_rooms(analysis, rewritten.loaders)
     reduction, asked = _loss_reduction(analysis)
     script = analysis.script
     program = script.program
@@ -84,8 +84,8 @@ def _idle_imports(analysis: Analysis, rewritten: Rewritten) -> list[Rewrite]:
     used = {name.value for part in parts for name in walk(part, cst.Name)}
     idle: list[Rewrite] = []
     for statement in analysis.script.imports:
-        for node in statement.body:
-            if not isinstance(node, imports) or isinstance(node.names, cst.ImportStar):
+        for node in walk(statement, cst.Import, cst.ImportFrom):
+            if isinstance(node.names, cst.ImportStar):
                 continue
             gone = [x for x in node.names if _binds(x) not in used]
             if gone and "__future__" not in program.code(node):

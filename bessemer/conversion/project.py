@@ -133,6 +133,7 @@ def _values(
         **asdict(names),
         "distribution": re.sub(r"[^a-z0-9]+", "-", names.package.lower()).strip("-"),
         "description": about or f"{names.name}, trained with PyTorch.",
+        "script": analysis.script.program.path,
         "entry": f"{names.package}.training.trainer:{entry.name.value}",
         "bessemer_version": _version(),
         "dependencies": needed.direct,

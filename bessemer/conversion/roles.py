@@ -16,7 +16,7 @@ from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.inference import Kind
 from bessemer.conversion.loops import call_graph
 from bessemer.conversion.reductions import Reductions
-from bessemer.conversion.syntax import Definition, assigned, parameters, walk
+from bessemer.conversion.syntax import Definition, assigned, free_names, parameters, walk
 
 METRICS = "utils/metrics"
 ARCHITECTURES = "models/architectures"
@@ -69,8 +69,13 @@ class Room:
     reason: str
 
 
-def assign_rooms(analysis: Analysis) -> dict[str, Room]:
-    """Return the room of every definition and constant of a program."""
+def assign_rooms(analysis: Analysis, loaders: cst.FunctionDef | None = None) -> dict[str, Room]:
+    """Return the room of every definition and constant of a program.
+
+    Args:
+        analysis: the program.
+        loaders: the function that was made of lines of the entry point, whose room is that of loaders.
+    """
     script = analysis.script
     graph = {name: set(used) for name, used in _references(analysis).items()}
     roles = {x.name.value: _role(analysis, x) for x in script.definitions}
@@ -81,7 +86,12 @@ def assign_rooms(analysis: Analysis) -> dict[str, Room]:
         for name in ready:
             rooms[name] = _room_of_users(rooms, _users(graph, name))
             waiting.remove(name)
-    return _without_cycles(rooms, graph)
+    if loaders is None:
+        return _without_cycles(rooms, graph)
+    made = loaders.name.value
+    graph[made] = set(free_names([loaders])) & set(rooms)
+    settled = _without_cycles({**rooms, made: Room(LOADERS, "builds loaders")}, graph)
+    return {name: room for name, room in settled.items() if name in rooms}
 
 
 def _references(analysis: Analysis) -> dict[str, frozenset[str]]:

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import libcst as cst
-from libcst import metadata
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.rewrites import Rewritten
@@ -31,7 +30,7 @@ from bessemer.conversion.roles import (
     TRAINER,
     Room,
 )
-from bessemer.conversion.syntax import statements, walk
+from bessemer.conversion.syntax import free_names, statements, walk
 from bessemer.errors import ConversionError
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
@@ -92,7 +91,7 @@ class _Composer:
         body = self.contents[room]
         if not body:
             return _wrapped(self._empty(room))
-        missing = _missing_names(body)
+        missing = free_names(body)
         chains = _dotted_names(body)
         lines = [*self._imports(room, missing, chains), *body]
         docstring = _docstring(self._docstring(room))
@@ -133,6 +132,9 @@ class _Composer:
         """Return the imports of the research code that bind a name, narrowed to that name."""
         found: list[Statement] = []
         for statement in self.analysis.script.imports:
+            if isinstance(statement, cst.Try):
+                found += [statement] if name in _bound_in(statement) else []
+                continue
             for node in statement.body:
                 if isinstance(node, cst.Import):
                     found += self._narrow_import(name, node, chains)
@@ -212,21 +214,6 @@ def _defined_names(statement: cst.BaseStatement) -> list[str]:
     return [target.value for target in targets if isinstance(target, cst.Name)]
 
 
-def _missing_names(body: Sequence[Statement]) -> list[str]:
-    """Return the names that statements read and neither define nor find among the builtins."""
-    wrapper = metadata.MetadataWrapper(cst.Module(body=body))
-    scopes = {x for x in wrapper.resolve(metadata.ScopeProvider).values() if x is not None}
-    missing: dict[str, None] = {}
-    for scope in scopes:
-        for access in scope.accesses:
-            node: cst.CSTNode = access.node
-            while isinstance(node, cst.Attribute):
-                node = node.value
-            if isinstance(node, cst.Name) and not access.referents:
-                missing[node.value] = None
-    return sorted(missing)
-
-
 def _dotted_names(body: Sequence[Statement]) -> frozenset[str]:
     chains = (x for statement in body for x in walk(statement, cst.Attribute))
     return frozenset(_code(x) for x in chains)
@@ -235,6 +222,15 @@ def _dotted_names(body: Sequence[Statement]) -> frozenset[str]:
 def body_has_annotations(body: Sequence[Statement]) -> bool:
     """Tell whether any statement carries a type annotation."""
     return any(any(walk(statement, cst.Annotation)) for statement in body)
+
+
+def _bound_in(statement: cst.Try) -> set[str]:
+    """Return what a `try` around imports binds."""
+    names = {x.value for target in walk(statement, cst.AssignTarget) for x in walk(target, cst.Name)}
+    for node in walk(statement, cst.Import, cst.ImportFrom):
+        if not isinstance(node.names, cst.ImportStar):
+            names |= {_bound_name(alias) for alias in node.names}
+    return names
 
 
 def _bound_name(alias: cst.ImportAlias) -> str:

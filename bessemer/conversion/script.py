@@ -1,41 +1,33 @@
 """The shape of a training script: its imports, definitions, constants, options and entry point.
 
-A script that is converted has nothing at module level but imports, definitions, literal constants,
-the parsing of options and the guard `if __name__ == "__main__":`. Whatever is done under the guard is first
-made a function, on the same lines, so that everything after this module sees functions only.
+Works on the normal form, in which everything that runs is in one function; that function, or the one that
+alone is called in it, is the entry point.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeGuard
 
 import libcst as cst
-from libcst import matchers as m
 
+from bessemer.conversion.normal import Normal
 from bessemer.conversion.options import Options, find_options
-from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.syntax import (
     Definition,
     Program,
     assigned,
     expressions,
-    fresh_name,
     literal_text,
     small,
     statements,
     understand,
     walk,
 )
-from bessemer.errors import ConversionError, SourceError
+from bessemer.errors import ConversionError
 
-_GUARD = m.If(
-    test=m.Comparison(
-        left=m.Name("__name__"),
-        comparisons=[m.ComparisonTarget(operator=m.Equal(), comparator=m.SimpleString())],
-    )
-)
-_ENTRY_NAMES = ("main", "entry", "run_training")
+ImportStatement = cst.SimpleStatementLine | cst.Try
+"""Imports, or a `try` around imports with another way if they fail."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +44,7 @@ class Script:
 
     program: Program
     docstring: str | None
-    imports: tuple[cst.SimpleStatementLine, ...]
+    imports: tuple[ImportStatement, ...]
     constants: tuple[Constant, ...]
     definitions: tuple[Definition, ...]
     options: Options
@@ -83,61 +75,17 @@ _NOT_YET = {
 }
 
 
-def pick_script(read: Sources) -> Source:
-    """Return the one script that is converted; refuse what is spread over several files."""
-    if len(read.files) == 1:
-        _refuse_local_modules(read.files[0], read.root)
-        return read.files[0]
-    starting = [x for x in read.files if any(map(_starts, statements(x.module)))]
-    if len(starting) > 1:
-        raise SourceError(
-            f"{read.root}: several entry points: {', '.join(x.path for x in starting)}",
-            "one training script",
-            f"give the script itself, for example {read.root / starting[0].path}",
-        )
-    others = [x.path for x in read.files if x not in starting]
-    raise ConversionError(
-        f"{read.root}: several files: {', '.join(x.path for x in read.files)}; local modules are not "
-        "converted yet",
-        "one script that holds the whole program",
-        f"merge {', '.join(others[:3])} into the script, or move away what it does not use",
-    )
-
-
-def _refuse_local_modules(source: Source, root: Path) -> None:
-    """A script that was given alone may still need the files beside it."""
-    for node in walk(source.module, cst.Import, cst.ImportFrom):
-        names = [a.evaluated_name for a in node.names] if isinstance(node, cst.Import) else []
-        if isinstance(node, cst.ImportFrom):
-            names = [source.module.code_for_node(node.module)] if node.module is not None else [""]
-        for name in names:
-            top = name.partition(".")[0]
-            is_relative = isinstance(node, cst.ImportFrom) and bool(node.relative)
-            if is_relative or (root / f"{top}.py").is_file() or (root / top / "__init__.py").is_file():
-                raise ConversionError(
-                    f"{source.path}: {source.module.code_for_node(node).strip()}: "
-                    "local modules are not converted yet",
-                    "one script that holds the whole program",
-                    f"copy what it uses of {top or 'its package'} into {source.path}",
-                )
-
-
-def _starts(statement: cst.BaseStatement) -> bool:
-    return isinstance(statement, cst.If) and _is_guard(statement)
-
-
-def take_apart(module: cst.Module, path: str) -> Script:
-    """Sort what stands at module level; refuse what a project has no place for.
+def take_apart(normal: Normal, path: str) -> Script:
+    """Sort what stands at module level of a program in normal form.
 
     Raises:
-        ConversionError: something at module level runs when the file is imported.
+        ConversionError: the program uses something that is not converted yet.
     """
-    changed, made_names = _with_entry(module)
-    program = understand(changed, path)
+    program = understand(normal.module, path, normal.places.known)
     _refuse_frameworks(program)
     options = find_options(program)
-    made = _made_entry(program, made_names)
-    imports: list[cst.SimpleStatementLine] = []
+    made = _made_entry(program, normal.entry)
+    imports: list[ImportStatement] = []
     constants: list[Constant] = []
     definitions: list[Definition] = []
     for statement in statements(program.module):
@@ -146,17 +94,15 @@ def take_apart(module: cst.Module, path: str) -> Script:
         inner = small(statement)
         if isinstance(statement, cst.FunctionDef | cst.ClassDef):
             definitions.append(statement)
-        elif isinstance(statement, cst.SimpleStatementLine) and _is_import(statement):
-            _refuse_star(program, statement)
-            imports.append(statement)
+        elif isinstance(statement, cst.Try) or _is_import(statement):
+            imports.append(_without_star(program, statement))
         elif isinstance(inner, cst.Expr) and literal_text(inner.value) is not None:
             continue
-        elif isinstance(statement, cst.SimpleStatementLine) and _is_constant(program, statement):
+        elif isinstance(statement, cst.SimpleStatementLine):
             targets, _ = assigned(statement) or ((), None)
             constants += [Constant(x.value, statement) for x in targets if isinstance(x, cst.Name)]
         else:
-            raise _refuse_statement(program, statement)
-    _refuse_redefinitions(program, definitions, constants)
+            raise AssertionError(f"{program.where(statement)}: not in normal form")
     kept = tuple(definitions)
     entry = _entry(program, options, kept, made)
     if made is not None and entry is not made:
@@ -193,65 +139,9 @@ def _refuse_frameworks(program: Program) -> None:
                 )
 
 
-def _with_entry(module: cst.Module) -> tuple[cst.Module, list[str]]:
-    """Make a function of what stands under the main guard, line by line where it is.
-
-    Returns the module and the name of the function that was made, or several names if the program
-    starts in several places.
-    """
-    taken = {x.name.value for x in module.body if isinstance(x, cst.FunctionDef | cst.ClassDef)}
-    functions = frozenset(taken)
-    body: list[cst.BaseStatement] = []
-    made: list[str] = []
-    for statement in statements(module):
-        suite: cst.BaseSuite | None = None
-        if isinstance(statement, cst.If) and _is_guard(statement) and statement.orelse is None:
-            suite = statement.body
-        elif isinstance(statement, cst.SimpleStatementLine) and _is_bare_call(statement, functions):
-            suite = cst.SimpleStatementSuite(body=statement.body)
-        if suite is None:
-            body.append(statement)
-            continue
-        made.append(fresh_name(_ENTRY_NAMES, taken))
-        taken.add(made[-1])
-        leading = getattr(statement, "leading_lines", ())
-        body.append(
-            cst.FunctionDef(
-                name=cst.Name(made[-1]),
-                params=cst.Parameters(),
-                body=suite,
-                leading_lines=leading,
-            )
-        )
-    return module.with_changes(body=body), made
-
-
-def _is_guard(statement: cst.If) -> bool:
-    if not m.matches(statement, _GUARD):
-        return False
-    test = cst.ensure_type(statement.test, cst.Comparison)
-    return literal_text(test.comparisons[0].comparator) == "__main__"
-
-
-def _is_bare_call(statement: cst.BaseStatement, functions: frozenset[str]) -> bool:
-    """Recognise `main()` without a guard, the last line of many scripts."""
-    inner = small(statement)
-    if not (isinstance(inner, cst.Expr) and isinstance(inner.value, cst.Call)):
-        return False
-    func = inner.value.func
-    return isinstance(func, cst.Name) and func.value in functions
-
-
-def _made_entry(program: Program, made: list[str]) -> cst.FunctionDef | None:
-    found = [x for x in program.module.body if isinstance(x, cst.FunctionDef) and x.name.value in made]
-    if len(found) > 1:
-        raise ConversionError(
-            f"{program.where(found[1])}: the program starts in two places, "
-            f"the other is {program.where(found[0])}",
-            "one main guard that calls one function",
-            "keep one of them",
-        )
-    return found[0] if found else None
+def _made_entry(program: Program, name: str | None) -> cst.FunctionDef | None:
+    found = (x for x in program.module.body if isinstance(x, cst.FunctionDef) and x.name.value == name)
+    return next(found, None)
 
 
 def _entry(
@@ -288,27 +178,21 @@ def _is_options(program: Program, options: Options, arg: cst.Arg) -> bool:
     return bool(bound) and all(node in options.bound for node in bound)
 
 
-def _is_import(statement: cst.SimpleStatementLine) -> bool:
-    return all(isinstance(x, cst.Import | cst.ImportFrom) for x in statement.body)
+def _is_import(statement: cst.BaseStatement) -> TypeGuard[cst.SimpleStatementLine]:
+    return isinstance(statement, cst.SimpleStatementLine) and all(
+        isinstance(x, cst.Import | cst.ImportFrom) for x in statement.body
+    )
 
 
-def _refuse_star(program: Program, statement: cst.SimpleStatementLine) -> None:
-    for node in statement.body:
+def _without_star(program: Program, statement: ImportStatement) -> ImportStatement:
+    for node in walk(statement, cst.ImportFrom):
         if isinstance(node, cst.ImportFrom) and isinstance(node.names, cst.ImportStar):
             raise ConversionError(
                 f"{program.where(statement)}: {program.code(node)}: nobody can tell which names this brings",
                 "imports that name what they import",
                 "write out the names that are used",
             )
-
-
-def _is_constant(program: Program, statement: cst.SimpleStatementLine) -> bool:
-    pair = assigned(statement)
-    return (
-        pair is not None
-        and all(isinstance(target, cst.Name) for target in pair[0])
-        and is_literal(program, pair[1])
-    )
+    return statement
 
 
 def is_literal(program: Program, node: cst.BaseExpression) -> bool:
@@ -348,32 +232,6 @@ def _is_capital(program: Program, name: cst.Name) -> bool:
         for node in found
         if node is not name
     )
-
-
-def _refuse_statement(program: Program, statement: cst.BaseStatement) -> ConversionError:
-    text = program.code(statement).splitlines()
-    shown = next((line for line in text if line and not line.lstrip().startswith("#")), "")
-    trains = any(x.attr.value == "backward" for x in walk(statement, cst.Attribute))
-    what = "training at module level" if trains else "this runs when the file is imported"
-    return ConversionError(
-        f"{program.where(statement)}: {what}: {shown.strip()}",
-        "imports, definitions and literal constants at module level, and a main guard",
-        "move it into the function that the program starts with, and pass what it makes to the "
-        "functions that use it",
-    )
-
-
-def _refuse_redefinitions(program: Program, definitions: list[Definition], constants: list[Constant]) -> None:
-    seen: dict[str, cst.CSTNode] = {}
-    named = [(x.name.value, x) for x in definitions] + [(x.name, x.statement) for x in constants]
-    for name, node in named:
-        if name in seen:
-            raise ConversionError(
-                f"{program.where(node)}: {name} is defined again, first at {program.where(seen[name])}",
-                "one definition a name",
-                "remove or rename one of them",
-            )
-        seen[name] = node
 
 
 def _docstring(module: cst.Module) -> str | None:

@@ -43,8 +43,8 @@ def _imports(script: Script, options: tuple[Option, ...]) -> list[str]:
     computed = [option.default for option in options if option.default_is_call]
     read = {name.value for x in computed if x for name in walk(cst.parse_expression(x), cst.Name)}
     for statement in script.imports:
-        for node in statement.body:
-            if isinstance(node, cst.Import | cst.ImportFrom) and not isinstance(node.names, cst.ImportStar):
+        for node in walk(statement, cst.Import, cst.ImportFrom):
+            if not isinstance(node.names, cst.ImportStar):
                 bound = {_bound(alias) for alias in node.names}
                 if bound & read:
                     lines.append(cst.Module([]).code_for_node(node))

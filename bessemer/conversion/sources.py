@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def read(path: Path, run: int | None = None) -> Sources:
     # What a notebook writes is what it then imports, also where an older file of that name lies.
     written = {x.path for x in parsed}
     scripts = [x for x in files if x not in notebooks and x.relative_to(root).as_posix() not in written]
-    parsed += [_parse(x, root) for x in scripts]
+    parsed += [parse(x, root) for x in scripts]
     return Sources(root, tuple(parsed), fingerprint(path))
 
 
@@ -122,10 +122,15 @@ def fingerprint(path: Path) -> str:
     """Hash the relative paths and the bytes of the files that `read` reads at `path`."""
     files = [path] if path.is_file() else _files(path)
     root = path.parent if path.is_file() else path
+    return fingerprint_of([file.relative_to(root).as_posix() for file in files], root)
+
+
+def fingerprint_of(paths: Iterable[str], root: Path) -> str:
+    """Hash files by their paths, relative to `root`, and their bytes."""
     digest = hashlib.sha256()
-    for file in files:
+    for path in paths:
         # Lengths go in front, so that no content can imitate the next file's name.
-        for part in (file.relative_to(root).as_posix().encode(), file.read_bytes()):
+        for part in (path.encode(), (root / path).read_bytes()):
             digest.update(len(part).to_bytes(8, "big"))
             digest.update(part)
     return digest.hexdigest()
@@ -187,7 +192,12 @@ def _module(text: str, places: tuple[str, ...]) -> cst.Module:
         ) from error
 
 
-def _parse(path: Path, root: Path) -> Source:
+def parse(path: Path, root: Path) -> Source:
+    """Read one Python file.
+
+    Raises:
+        SourceError: it is no Python 3 source text.
+    """
     data = path.read_bytes()
     shown = path.relative_to(root).as_posix()
     if b"\0" in data:

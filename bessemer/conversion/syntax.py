@@ -50,9 +50,13 @@ class Program:
     contexts: Mapping[cst.CSTNode, metadata.ExpressionContext | None]
     positions: Mapping[cst.CSTNode, metadata.CodeRange]
     qualified_names: Mapping[cst.CSTNode, Collection[metadata.QualifiedName]]
+    stood: Mapping[cst.CSTNode, str]
 
     def where(self, node: cst.CSTNode) -> str:
-        """Say where a node stands, as `file:line`."""
+        """Say where a node stood in the research code, as `file:line`."""
+        for outer in (node, *self.ancestors(node)):
+            if outer in self.stood:
+                return self.stood[outer]
         return f"{self.path}:{self.line(node)}"
 
     def line(self, node: cst.CSTNode) -> int:
@@ -172,12 +176,26 @@ class Program:
         return self.contexts.get(node) is metadata.ExpressionContext.STORE
 
 
-def understand(module: cst.Module, path: str) -> Program:
-    """Resolve every name, scope and position of a module."""
+def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] | None = None) -> Program:
+    """Resolve every name, scope and position of a module.
+
+    Args:
+        module: what is asked about; the program has a copy of it.
+        path: what messages call it.
+        stood: where nodes of `module` stood in the research code, if it was changed since.
+    """
     wrapper = metadata.MetadataWrapper(module)
+    places = stood or {}
     return Program(
         path=path,
         module=wrapper.module,
+        stood={
+            new: places[old]
+            for old, new in zip(every(module), every(wrapper.module), strict=True)
+            if old in places
+        }
+        if places
+        else {},
         parents=wrapper.resolve(metadata.ParentNodeProvider),
         scopes=wrapper.resolve(metadata.ScopeProvider),
         contexts=wrapper.resolve(metadata.ExpressionContextProvider),
@@ -200,6 +218,30 @@ def walk(node: cst.CSTNode, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNod
         yield node
     for child in node.children:
         yield from walk(child, *kinds)
+
+
+def every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """Yield a node and everything below it, in the same order for each copy of it."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        yield current
+        waiting.extend(current.children)
+
+
+def free_names(body: Sequence[cst.SimpleStatementLine | cst.BaseCompoundStatement]) -> list[str]:
+    """Return the names that statements read and neither define nor find among the builtins."""
+    wrapper = metadata.MetadataWrapper(cst.Module(body=body))
+    scopes = {x for x in wrapper.resolve(metadata.ScopeProvider).values() if x is not None}
+    missing: dict[str, None] = {}
+    for scope in scopes:
+        for access in scope.accesses:
+            node: cst.CSTNode = access.node
+            while isinstance(node, cst.Attribute):
+                node = node.value
+            if isinstance(node, cst.Name) and not access.referents:
+                missing[node.value] = None
+    return sorted(missing)
 
 
 def expressions(node: cst.CSTNode) -> Iterator[cst.BaseExpression]:
@@ -251,6 +293,11 @@ def assigned(statement: cst.CSTNode) -> tuple[tuple[cst.BaseExpression, ...], cs
     if isinstance(inner, cst.AnnAssign) and inner.value is not None:
         return (inner.target,), inner.value
     return None
+
+
+def imports_of(statement: cst.CSTNode) -> list[cst.Import | cst.ImportFrom]:
+    """Return the imports in a statement."""
+    return list(walk(statement, cst.Import, cst.ImportFrom))
 
 
 def parameters(function: cst.FunctionDef) -> tuple[cst.Param, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,12 @@ class Packed:
     Attributes:
         search_path: folders to import from.
         payload: the pickled recipe.
+        folder: that relative paths in the recipe are meant from.
     """
 
     search_path: tuple[str, ...]
     payload: bytes
+    folder: str
 
 
 def pack(recipe: Recipe) -> Packed:
@@ -47,7 +50,7 @@ def pack(recipe: Recipe) -> Packed:
             expected="a data set that can be pickled (no open files, locks or connections)",
             todo='open such things lazily in __getitem__, or set data.source = "inline"',
         ) from error
-    return Packed(tuple(folder for folder in sys.path if folder), payload.getvalue())
+    return Packed(tuple(folder for folder in sys.path if folder), payload.getvalue(), os.getcwd())
 
 
 def unpack(packed: Packed) -> Recipe:
@@ -57,6 +60,8 @@ def unpack(packed: Packed) -> Recipe:
         DataError: a file that the data set maps into memory is not there.
     """
     sys.path.extend(folder for folder in packed.search_path if folder not in sys.path)
+    if os.path.isdir(packed.folder):
+        os.chdir(packed.folder)
     recipe: Recipe = cloudpickle.loads(packed.payload)
     if recipe.worker_init_fn is not None:
         recipe.worker_init_fn(0)

@@ -64,8 +64,12 @@ def soak(
     Raises:
         TrainingError: the undisturbed run fails.
     """
-    # Ray counts failures of one driver; a soak has more of them than any setting allows for.
-    course = replace(course, arguments=(*course.arguments, "--scaling.max-failures", str(num_kills + 1)))
+    # A run gives up where a program kills itself again and again; these kills come from outside, and
+    # three in a row may well strike before the first new step.
+    allowed = [
+        x for name in ("max-failures", "max-failures-at-step") for x in (f"--scaling.{name}", num_kills + 1)
+    ]
+    course = replace(course, arguments=(*course.arguments, *map(str, allowed)))
     reference = train_reference(course)
     tell(reference.verdict)
     verdicts = [reference.verdict]

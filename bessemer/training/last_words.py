@@ -13,7 +13,7 @@ from bessemer.utils.collectives import Group
 
 
 def opened_position(
-    run_dir: Path, group: Group, attempt: int, told: Callable[[str], None]
+    run_dir: Path, group: Group, attempt: int, first_step: int, told: Callable[[str], None]
 ) -> PositionFile | None:
     """Begin to say where this worker is; without room for that, the run goes on and the user is told.
 
@@ -21,11 +21,12 @@ def opened_position(
         run_dir: folder of the run.
         group: this worker among all.
         attempt: 1 for the first of the driver.
+        first_step: where the attempt goes on from (count).
         told: called with a sentence if there is no room.
     """
     try:
         path = position_file(run_dir / POSITIONS_FOLDER, group.rank)
-        return PositionFile(path, group.rank, group.size, attempt)
+        return PositionFile(path, group.rank, group.size, attempt, first_step)
     except OSError as error:
         told(f"a worker cannot write down where it is: {error.strerror or error}")
         return None

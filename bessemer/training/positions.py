@@ -91,14 +91,16 @@ class PositionFile:
         rank: this worker.
         world_size: number of workers.
         attempt: 1 for the first of the driver.
+        first_step: where the attempt goes on from; on the way there, a replay counts no steps (count).
 
     Raises:
         OSError: there is no room for the file.
     """
 
-    def __init__(self, path: Path, rank: int, world_size: int, attempt: int) -> None:
+    def __init__(self, path: Path, rank: int, world_size: int, attempt: int, first_step: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._rank, self._world_size = rank, world_size
+        self._first_step = first_step
         # A new file, so that whoever has the one of the attempt before open goes on reading that.
         fresh = path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -114,7 +116,7 @@ class PositionFile:
         self._plan: Plan | None = None
         self._shard = True
         self._described = bytes([_UNKNOWN])
-        self.write(0)
+        self.write(first_step)
 
     def write(
         self,
@@ -139,6 +141,7 @@ class PositionFile:
             self._plan, self._shard = plan, shard
             self._described = self._description(plan, batch, shard)
         described = self._described
+        step = max(step, self._first_step)
         self._sequence += 1
         record = (
             _HEAD.pack(self._sequence, time.time(), step, loader, number, batch, len(described)) + described

@@ -71,6 +71,7 @@ class Job:
         identity: what the run is made of; its checkpoints carry it.
         resumed: whether an earlier driver has trained this run.
         allow_drift: whether the data may differ from those that made the checkpoint.
+        folder: where the driver was started; relative paths of the program are meant from there.
     """
 
     search_path: tuple[str, ...]
@@ -86,6 +87,7 @@ class Job:
     identity: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
     allow_drift: bool = False
+    folder: str = field(default_factory=os.getcwd)
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -94,6 +96,9 @@ def train_worker(config: dict[str, Any]) -> None:
     import ray.train.torch
 
     job: Job = config["job"]
+    # Ray has gone to a folder of its own, where no `../data` is; other machines may lack the driver's.
+    if os.path.isdir(job.folder):
+        os.chdir(job.folder)
     context = ray.train.get_context()
     group = Group(context.get_world_rank(), context.get_world_size())
     device = ray.train.torch.get_device()
@@ -144,7 +149,10 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     trains, monitor = job.mode == "train", job.monitor
     position = None
     if trains:
-        position = opened_position(job.run_dir, group, attempt.number, lambda text: _tell(monitor, text))
+        first_step = state["step"] if state else 0
+        position = opened_position(
+            job.run_dir, group, attempt.number, first_step, lambda text: _tell(monitor, text)
+        )
     surroundings = Surroundings(
         settings=settings,
         group=group,

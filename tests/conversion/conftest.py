@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
-import libcst as cst
 import pytest
 
 from bessemer.conversion import convert
-from bessemer.conversion.analysis import Analysis, analyze_module
-from conversion.converted_projects import CASES, DIGITS, Project
+from bessemer.conversion.analysis import Analysis
+from conversion.converted_projects import CASES, DIGITS, Project, analyzed_text
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +50,6 @@ def analyzed() -> Callable[[str], Analysis]:
     """Analyze a program without asking whether it can be converted."""
 
     def analyze(code: str) -> Analysis:
-        return analyze_module(cst.parse_module(dedent(code).lstrip("\n")), "train.py")
+        return analyzed_text(dedent(code).lstrip("\n"), "train.py")
 
     return analyze

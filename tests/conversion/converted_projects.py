@@ -6,10 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import libcst as cst
+
 from bessemer.conversion import Conversion
+from bessemer.conversion.analysis import Analysis, analyze_program
+from bessemer.conversion.sources import Source, Sources
 
 CASES = Path(__file__).parent / "cases"
 DIGITS = Path(__file__).parents[2] / "src" / "digits"
+
+
+def analyzed_text(code: str, path: str) -> Analysis:
+    """Analyze a program that is one file, without asking whether it can be converted."""
+    source = Source(path, code, cst.parse_module(code))
+    return analyze_program(Sources(Path("/nowhere"), (source,), ""), source)
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,14 @@ def seed() -> None:
 def original(job: dict[str, Any]) -> str:
     seed()
     sys.argv = [job["script"], *job["arguments"]]
+    folder, known = str(Path(job["script"]).parent), set(sys.modules)
+    sys.path.insert(0, folder)
     with contextlib.redirect_stdout(io.StringIO()) as out:
         runpy.run_path(job["script"], run_name="__main__")
+    sys.path.remove(folder)
+    for name in set(sys.modules) - known:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
     return out.getvalue()
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.conversion import convert, emission
+from bessemer.conversion import convert, emission, is_current
 from bessemer.conversion.project import package_name
-from bessemer.errors import ConversionError
-from conversion.converted_projects import DIGITS, Project
+from bessemer.errors import ConversionError, SourceError
+from conversion.converted_projects import CASES, DIGITS, Project
 
 
 @pytest.fixture
@@ -95,3 +95,35 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
 )
 def test_a_package_hides_nothing_that_is_installed(name: str, package: str) -> None:
     assert package_name(name) == package
+
+
+TWO_SCRIPTS = {"first.py": "epochs = 1", "second.py": "epochs = 2"}
+
+
+def folder_of_two(folder: Path) -> Path:
+    code = (CASES / "no_options" / "train.py").read_text()
+    folder.mkdir()
+    for name, line in TWO_SCRIPTS.items():
+        (folder / name).write_text(f"{code}\n# {line}\n")
+    return folder
+
+
+def test_a_script_that_was_chosen_once_stays_chosen(tmp_path: Path) -> None:
+    source = folder_of_two(tmp_path / "source")
+    with pytest.raises(SourceError, match=r"several entry points: first.py, second.py"):
+        convert(source, tmp_path / "out")
+    convert(source, tmp_path / "out", entry="second.py")
+    again = convert(source, tmp_path / "out")
+    assert again.plan.entry.startswith("second.py:")
+    (source / "second.py").unlink()
+    assert convert(source, tmp_path / "out").plan.entry.startswith("first.py:")
+
+
+def test_a_project_of_a_script_is_old_when_a_module_of_the_script_has_changed(tmp_path: Path) -> None:
+    source = Path(shutil.copytree(CASES / "several_files", tmp_path / "source"))
+    script, out = source / "train.py", tmp_path / "out"
+    convert(script, out)
+    (source / "unrelated.py").write_text("x = 1\n")
+    assert is_current(script, out)
+    (source / "parts" / "data.py").write_text((source / "parts" / "data.py").read_text() + "\n# changed\n")
+    assert not is_current(script, out)

@@ -3,12 +3,11 @@
 from textwrap import dedent
 from types import ModuleType
 
-import libcst as cst
 import pytest
 
 from bessemer.conversion import rewrites
-from bessemer.conversion.analysis import analyze_module
 from bessemer.conversion.rewrites.base import Case, Rewriter
+from conversion.converted_projects import analyzed_text
 
 CASES = [
     pytest.param(module, case, id=f"{module.__name__.rpartition('.')[2]}: {case.why}")
@@ -33,7 +32,7 @@ def kind_of(module: ModuleType) -> str:
 @pytest.mark.parametrize(("module", "case"), CASES)
 def test_a_rewrite_does_what_its_cases_say(module: ModuleType, case: Case) -> None:
     before = dedent(case.before).lstrip("\n")
-    analysis = analyze_module(cst.parse_module(program(case)), "case.py")
+    analysis = analyzed_text(program(case), "case.py")
     rewritten = rewrites.rewrite(analysis, {kind_of(module), *case.also})
     expected = before if case.after is None else dedent(case.after).lstrip("\n")
     assert rewritten.module.code == expected
@@ -52,7 +51,7 @@ def test_a_rewrite_is_its_own_manual_page(module: ModuleType) -> None:
 
 @pytest.mark.parametrize(("module", "case"), CASES)
 def test_a_rewrite_reports_every_change_with_its_place(module: ModuleType, case: Case) -> None:
-    analysis = analyze_module(cst.parse_module(program(case)), "case.py")
+    analysis = analyzed_text(program(case), "case.py")
     rewritten = rewrites.rewrite(analysis, {kind_of(module)})
     assert bool(rewritten.rewrites) == (case.after is not None)
     assert all(change.where.startswith("case.py:") for change in rewritten.rewrites)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bessemer.conversion.sources import fingerprint, read
@@ -26,6 +26,7 @@ def write(files: dict[str, bytes], folder: Path) -> Path:
     return folder
 
 
+@settings(deadline=None)
 @given(TREES, TREES)
 def test_a_fingerprint_changes_if_and_only_if_the_content_does(
     first: dict[str, bytes], second: dict[str, bytes]

@@ -84,9 +84,36 @@ LINES = {
             'resume: str | None = Field(None, description="weights to begin with")',
         ],
     },
+    "module_level": {
+        "training/trainer": [
+            "def train(run: Run, model, train_loader, optimizer, device, epoch):",
+            "loss = loss_of(model, device, x, y)",
+            "def main(run: Run, args: Settings) -> None:",
+            "model = run.place(Net(device))",
+            "for epoch in run.epochs(args.epochs):",
+            "train(run, model, train_loader, optimizer, device, epoch)",
+        ],
+        "training/evaluation": ["def test(run: Run, model, test_loader, device):"],
+        "models/architectures": [
+            "def __init__(self, device):",
+            "self.device = device",
+            "return self.out(torch.tanh(self.hidden(x.to(self.device)))).squeeze(1)",
+        ],
+        "models/losses": ["def loss_of(model, device, x, y):"],
+    },
+    "several_files": {
+        "training/trainer": ["RATE = 0.1", "model = run.place(Line())"],
+        "training/evaluation": [
+            "def accuracy(run: Run, model, loader):",
+            "totals.accuracy += helper_accuracy(model(x), y)",
+        ],
+        "models/architectures": ["class Line(nn.Module):"],
+        "data/datasets": ["class Points(Dataset):", "self.y = 2 * self.x * data_accuracy() + 1"],
+        "utils/metrics": ["def helper_accuracy(output, target):"],
+    },
     "guard_body": {
         "training/trainer": [
-            "def train(run: Run, args: Settings, model, loader, optimizer):",
+            "def train(run: Run, args, model, loader, optimizer):",
             "for step, (x, y) in loader.enumerate(start=1):",
             "def main(run: Run, args: Settings) -> None:",
             "model = run.place(model)",

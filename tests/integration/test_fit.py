@@ -66,6 +66,7 @@ if __name__ == "__main__":
 def test_figures_files_and_metrics_of_a_program_end_in_its_mlflow_run(workplace: Workplace) -> None:
     body = """
     def body(run, epoch):
+        assert open("beside.txt").read() == "where the driver was started"
         import matplotlib
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
@@ -76,6 +77,7 @@ def test_figures_files_and_metrics_of_a_program_end_in_its_mlflow_run(workplace:
         print("epoch", epoch, "on", run.rank)
     """
     tail = 'print("run", outcome.tracked.run_id)'
+    (workplace.folder / "beside.txt").write_text("where the driver was started")
     status, printed = workplace.run_script(script(workplace, "figures", body, tail))
     assert status == 0, printed
     run_id = printed.split()[-1]

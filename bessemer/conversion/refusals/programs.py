@@ -125,38 +125,31 @@ def _methods(analysis: Analysis) -> Iterator[Refusal]:
 
 
 def _globals(analysis: Analysis) -> Iterator[Refusal]:
-    program, script = analysis.script.program, analysis.script
-    for node in walk(program.module, cst.Global):
-        yield refusal(
-            analysis,
-            node,
-            f"{program.code(node)}: state that is kept in the module",
-            "functions that take what they need and return what they change",
-            "make it an argument and a result",
-        )
-    if not script.made_entry or script.entry is None:
-        return
-    assigned = {x.value for x in walk(script.entry.body, cst.Name) if program.is_store(x)}
-    for function in script.definitions:
-        if function is script.entry:
-            continue
-        read = sorted(
-            {
-                x.value
-                for x in walk(function, cst.Name)
-                if x.value in assigned
-                and program.is_load(x)
-                and not program.bindings(x)
-                and x not in analysis.global_settings
-            }
-        )
-        if read:
+    """State of the module that functions change; loops in functions that are inside of another one."""
+    program = analysis.script.program
+    inside = {x.name: x.reason for x in analysis.nested}
+    for node in walk(program.module, cst.Global, cst.Nonlocal):
+        outer = [x for x in program.ancestors(node) if isinstance(x, cst.FunctionDef | cst.ClassDef)]
+        if isinstance(node, cst.Global) or any(x.name.value in inside for x in outer):
+            names = ", ".join(x.name.value for x in node.names)
             yield refusal(
                 analysis,
-                function,
-                f"{function.name.value} reads {', '.join(read)}, which are set under the main guard",
-                "functions that get what they use as arguments",
-                f"make {', '.join(read)} parameters of {function.name.value}",
+                node,
+                f"global {names}: state that is kept in the module",
+                "functions that take what they need and return what they change",
+                "make it an argument and a result",
+            )
+    for loop in walk(program.module, cst.For, cst.While):
+        outer = [x for x in program.ancestors(loop) if isinstance(x, cst.FunctionDef | cst.ClassDef)]
+        held = next((x for x in outer if x.name.value in inside), None)
+        if held is not None and (analysis.training.of(loop) is not None or loop is analysis.training.top):
+            yield refusal(
+                analysis,
+                loop,
+                f"the loop of {held.name.value} cannot leave the function around it: "
+                f"{inside[held.name.value]}",
+                "loops over loaders in functions that get what they use as arguments",
+                f"hand to {held.name.value} what it reads",
             )
 
 
@@ -184,19 +177,6 @@ def _settings_changed(analysis: Analysis) -> Iterator[Refusal]:
                 )
 
 
-def _shown_figures(analysis: Analysis) -> Iterator[Refusal]:
-    program = analysis.script.program
-    for call in walk(program.module, cst.Call):
-        if program.imported(call.func) == "matplotlib.pyplot.show":
-            yield refusal(
-                analysis,
-                call,
-                "plt.show() waits for somebody to look",
-                "figures that are saved",
-                'write plt.savefig("name.png") in its place',
-            )
-
-
 RULES = (
     _distribution,
     _no_training,
@@ -204,5 +184,4 @@ RULES = (
     _methods,
     _globals,
     _settings_changed,
-    _shown_figures,
 )

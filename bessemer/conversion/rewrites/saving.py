@@ -1,7 +1,7 @@
 """What leaves the program as a file: `torch.save(...)` becomes `run.save(...)`.
 
 It is written once, by the main worker, into the run's folder. Loading the same file again reads it from
-there; a figure that is saved becomes `run.figure(...)`.
+there; a figure that is saved or shown becomes `run.figure(...)`. What was shown is closed, as its window was.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterable
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.rewrites.base import Case, Rewriter
-from bessemer.conversion.syntax import walk
+from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
+from bessemer.conversion.syntax import small, walk
 
-_SAVE, _LOAD, _FIGURE = "torch.save", "torch.load", "matplotlib.pyplot.savefig"
+_SAVE, _LOAD = "torch.save", "torch.load"
+_FIGURE, _SHOW = "matplotlib.pyplot.savefig", "matplotlib.pyplot.show"
 # Written by every worker, to the same place, and known to nobody afterwards.
 _WRITERS = {
     "torchvision.utils.save_image": "writes an image",
@@ -48,6 +49,7 @@ class SavingRewriter(Rewriter):
             if self._name(x) == _LOAD and x.args and any(x.args[0].value.deep_equals(path) for path in paths)
         }
         self._figures = {x for x in calls if self._name(x) == _FIGURE and len(x.args) >= 1}
+        self._shown = [x for x in calls if self._name(x) == _SHOW]
         for call in calls:
             name = self._name(call) or ""
             if name in _WRITERS:
@@ -76,7 +78,7 @@ class SavingRewriter(Rewriter):
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
         """Every file that is saved, or loaded from where one was saved."""
-        return [*self._saves, *self._loads, *self._figures]
+        return [*self._saves, *self._loads, *self._figures, *self._shown]
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Save into, and load from, the run's folder."""
@@ -97,7 +99,24 @@ class SavingRewriter(Rewriter):
             changed = self.call_run("figure", [cst.Arg(figure), name])
             self.note(original_node, changed, "kept with the run")
             return changed
+        if original_node in self._shown:
+            text = cst.SimpleString(f'"figure-{self._shown.index(original_node) + 1}.png"')
+            figure = cst.Call(_replaced_last(updated_node.func, "gcf"))
+            changed = self.call_run("figure", [cst.Arg(figure), cst.Arg(text)])
+            self.note(original_node, changed, "kept with the run, where nobody looks at a screen")
+            return changed
         return updated_node
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> LeftStatement:
+        """Close a figure that was shown."""
+        inner = small(original_node)
+        if not (isinstance(inner, cst.Expr) and inner.value in self._shown):
+            return updated_node
+        shown = cst.ensure_type(inner.value, cst.Call)
+        close = cst.Expr(cst.Call(_replaced_last(shown.func, "close")))
+        return cst.FlattenSentinel([updated_node, cst.SimpleStatementLine([close])])
 
 
 def _replaced_last(func: cst.BaseExpression, name: str) -> cst.BaseExpression:
@@ -137,6 +156,22 @@ CASES = (
         def main(losses):
             plt.plot(losses)
             run.figure(plt.gcf(), "loss.png")
+        """,
+    ),
+    Case(
+        "a figure that is shown is kept as well",
+        """
+        import matplotlib.pyplot as plt
+        def main(losses):
+            plt.plot(losses)
+            plt.show()
+        """,
+        """
+        import matplotlib.pyplot as plt
+        def main(losses):
+            plt.plot(losses)
+            run.figure(plt.gcf(), "figure-1.png")
+            plt.close()
         """,
     ),
     Case(

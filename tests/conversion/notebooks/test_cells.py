@@ -39,10 +39,10 @@ def _written_by_the_library(version: int) -> str:
             worksheets=[old.new_worksheet(cells=[old.new_text_cell("markdown", "hi"), cell])]
         )
         return str(old.nbjson.writes(book))
-    library: Any = nbformat
-    new = library.v4
+    new: Any = nbformat.v4
+    writes: Any = nbformat.writes
     cells = [new.new_markdown_cell("# Début"), new.new_code_cell("x = 1\ny = 2", execution_count=3)]
-    return str(library.writes(new.new_notebook(cells=cells), version=version))
+    return str(writes(new.new_notebook(cells=cells), version=version))
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])

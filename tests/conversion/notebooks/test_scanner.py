@@ -48,8 +48,8 @@ def expressions(draw: st.DrawFn) -> str:
         between = draw(st.sampled_from([" ", "\n", "\\\n", "\n  "]))
         parts += [between, draw(st.sampled_from(["%", "!=", "-", "in", "/"])), " ", draw(operands())]
     inner = "".join(parts)
-    pair = draw(st.sampled_from(["()", "[]", "{}", ""]))
-    return f"{pair[:1]}{inner}{pair[1:]}"
+    around = draw(st.sampled_from(["()", "[]", "{}"]))
+    return f"{around[0]}{inner}{around[1]}" if draw(st.booleans()) else inner
 
 
 @st.composite

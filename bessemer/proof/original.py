@@ -1,0 +1,131 @@
+"""Runs the research code as its author does, in a copy of its folder, with the tape in its process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bessemer.config.project import Project
+from bessemer.errors import ProjectError, UserError
+from bessemer.proof.copies import Ground, beside
+from bessemer.proof.processes import Ended, run_bounded
+from bessemer.proof.tape import configure, environment_of
+from bessemer.proof.tapes import Tape, read_tapes
+
+
+@dataclass(frozen=True)
+class Original:
+    """The research code of a project, ready to be run.
+
+    Attributes:
+        script: the file that is run, absolute, in `ground`.
+        ground: what is copied for each run.
+        arguments: its own command line.
+    """
+
+    script: Path
+    ground: Ground
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Taped:
+    """A run with its tapes.
+
+    Attributes:
+        ended: how it ended.
+        tapes: of the processes that trained.
+    """
+
+    ended: Ended
+    tapes: tuple[Tape, ...]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it was ended because it had taken the steps that were asked for."""
+        return any(tape.is_cut for tape in self.tapes)
+
+
+def file_to_run(project: Project) -> Path:
+    """Return the file that is the research code of a project.
+
+    Raises:
+        ProjectError: the project was not converted from research code that is still there.
+    """
+    source = project.source
+    if source is None:
+        raise ProjectError(
+            f"project {project.name} was not converted: there is nothing to compare it with",
+            expected="source = ... under [tool.bessemer] in its pyproject.toml",
+        )
+    file = source / project.script if source.is_dir() else source
+    if not file.is_file():
+        raise ProjectError(
+            f"the research code of project {project.name} is not at {file}",
+            expected="the script that it was converted from",
+            todo="put it back, or convert it again from where it is now",
+        )
+    return file.resolve()
+
+
+def original_of(project: Project, arguments: Sequence[str], folder: Path | None) -> Original:
+    """Find out what has to be run, and what has to be copied for it.
+
+    Args:
+        project: a converted project.
+        arguments: the research code's own command line.
+        folder: where it runs; by default the folder that it is in.
+
+    Raises:
+        ProjectError: its research code is not there.
+        UserError: `folder` is none.
+    """
+    script = file_to_run(project)
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--cwd {folder} is no folder", expected="the folder that the research code runs in")
+    home, code = script.parent, [script]
+    if project.source is not None and project.source.is_dir():
+        home = project.source.resolve()
+        code = sorted(home.rglob("*.py"))
+    place = folder.resolve() if folder is not None else home
+    others = [*beside(place, code, arguments), *([] if home.is_relative_to(place) else [home])]
+    return Original(script, Ground(place, tuple(others)), tuple(arguments))
+
+
+def environment_for(base: Mapping[str, str]) -> dict[str, str]:
+    """Return variables under which a program is as deterministic as its surroundings allow."""
+    environment = {name: value for name, value in base.items() if name != "TQDM_DISABLE"}
+    return environment | {
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+        "CUDA_VISIBLE_DEVICES": "",
+        "WANDB_MODE": "disabled",
+    }
+
+
+def run_original(
+    original: Original, work: Path, name: str, log_file: Path, *, seed: int, steps: int, limit_s: float
+) -> Taped:
+    """Run the research code once.
+
+    Args:
+        original: what is run.
+        work: folder for the copy, always the same one, and the tapes.
+        name: of the run.
+        log_file: what it prints.
+        seed: of all generators before it starts.
+        steps: after which it is ended (count); 0: it runs to its end.
+        limit_s: how long it may take (seconds).
+    """
+    area, tapes = work / "copy", work / f"tapes-{name}"
+    folder = original.ground.copied(area)
+    configure(tapes, steps=steps)
+    command = [sys.executable, str(original.ground.place_of(original.script, area)), *original.arguments]
+    environment = environment_of(tapes, environment_for(os.environ), seed)
+    ended = run_bounded(command, folder, environment, log_file, limit_s)
+    return Taped(ended, tuple(read_tapes(tapes)))
