@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import functools
 import gc
-import glob
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -306,25 +304,3 @@ def _identity(dropout: Callable[..., Any], note: Callable[[str], None]) -> Calla
         return input
 
     return identity
-
-
-def declare_missing_operators(folders: list[str]) -> None:
-    """Let torchvision be imported beside a torch that it was not built for.
-
-    It refuses to only because its compiled operators are missing, which few programs use. Their
-    schemas suffice; a program that calls one still fails. Where they can be loaded nothing is done.
-    """
-    torch: Any = importlib.import_module("torch")
-    libraries = [file for folder in folders for file in glob.glob(os.path.join(folder, "_C*.so"))]
-    try:
-        for library in libraries:
-            torch.ops.load_library(library)
-    except OSError:
-        # A fragment, since somebody else may have declared some, or may yet.
-        declared = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            if hasattr(torch.ops.torchvision, name):
-                continue
-            declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        # Its operators are forgotten with it.
-        torch._bessemer_declared = declared

@@ -51,20 +51,15 @@ def _torch_loaded(torch):
     _tape().begin(torch, os.environ["VERIFY_TAPE"])
 
 
-def _torchvision_found(spec):
-    _tape().declare_missing_operators(list(spec.submodule_search_locations or ()))
-
-
-_AFTER = {"random": _random_loaded, "numpy.random": _numpy_random_loaded, "torch": _torch_loaded}
-_BEFORE = {"torchvision": _torchvision_found}
+_HOOKS = {"random": _random_loaded, "numpy.random": _numpy_random_loaded, "torch": _torch_loaded}
 
 
 class _Finder:
-    """Calls a function once, right before or after a module is executed."""
+    """Calls a function once, right after a module is executed."""
 
     def find_spec(self, name, path=None, target=None):
-        before, after = _BEFORE.pop(name, None), _AFTER.pop(name, None)
-        if before is None and after is None:
+        hook = _HOOKS.pop(name, None)
+        if hook is None:
             return None
         for finder in sys.meta_path:
             find = None if finder is self else getattr(finder, "find_spec", None)
@@ -76,11 +71,8 @@ class _Finder:
         execute = spec.loader.exec_module
 
         def exec_module(module):
-            if before is not None:
-                before(spec)
             execute(module)
-            if after is not None:
-                after(module)
+            hook(module)
 
         spec.loader.exec_module = exec_module
         return spec
@@ -95,7 +87,7 @@ def _run_the_next():
 
 
 if os.environ.get("VERIFY_TAPE"):
-    for _name in [name for name in _AFTER if name in sys.modules]:
-        _AFTER.pop(_name)(sys.modules[_name])
+    for _name in [name for name in _HOOKS if name in sys.modules]:
+        _HOOKS.pop(_name)(sys.modules[_name])
     sys.meta_path.insert(0, _Finder())
 _run_the_next()
