@@ -144,6 +144,18 @@ class Program:
             and self._binding_scope(node) is scope
         ]
 
+    def own_names(self, body: cst.BaseSuite) -> frozenset[str]:
+        """Return the names that the scope of a function's body binds, its parameters included."""
+        scope = self.scopes.get(body)
+        return _bound_in(scope) if scope is not None else frozenset()
+
+    def bound_around(self, node: cst.CSTNode) -> Iterator[tuple[metadata.Scope, frozenset[str]]]:
+        """Yield the scopes around a node, from the inside, without that of the module, and their names."""
+        scope = self.scopes.get(node)
+        while scope is not None and not isinstance(scope, metadata.GlobalScope | metadata.BuiltinScope):
+            yield scope, _bound_in(scope)
+            scope = scope.parent
+
     def _binding_scope(self, node: cst.Name) -> metadata.Scope | None:
         scope = self.scopes.get(node)
         if scope is None:
@@ -295,9 +307,42 @@ def assigned(statement: cst.CSTNode) -> tuple[tuple[cst.BaseExpression, ...], cs
     return None
 
 
-def imports_of(statement: cst.CSTNode) -> list[cst.Import | cst.ImportFrom]:
-    """Return the imports in a statement."""
-    return list(walk(statement, cst.Import, cst.ImportFrom))
+def code_of(node: cst.CSTNode) -> str:
+    """Return the source text of a node that belongs to no module, without what is around it."""
+    return cst.Module([]).code_for_node(node).strip()
+
+
+def bound_name(alias: cst.ImportAlias) -> str:
+    """Return the name that a part of an import binds: `c` of `a.b as c`, `a` of `a.b`."""
+    return alias.evaluated_alias or alias.evaluated_name.partition(".")[0]
+
+
+def source_module(node: cst.ImportFrom) -> str:
+    """Return what `from ... import` names, without the dots of a relative import; may be empty."""
+    return code_of(node.module) if node.module is not None else ""
+
+
+def method_named(owner: cst.ClassDef, name: str) -> cst.FunctionDef | None:
+    """Return a method that a class defines itself, in its own block."""
+    for statement in owner.body.body:
+        if isinstance(statement, cst.FunctionDef) and statement.name.value == name:
+            return statement
+    return None
+
+
+def is_method(function: cst.FunctionDef, owner: cst.ClassDef) -> bool:
+    """Tell whether a function stands in the block of a class."""
+    return any(statement is function for statement in owner.body.body)
+
+
+def self_parameter(function: cst.FunctionDef) -> str | None:
+    """Return what a method calls its own object; None if it has none."""
+    own = parameters(function)
+    bare = any(
+        isinstance(x.decorator, cst.Name) and x.decorator.value in ("staticmethod", "classmethod")
+        for x in function.decorators
+    )
+    return own[0].name.value if own and not bare else None
 
 
 def parameters(function: cst.FunctionDef) -> tuple[cst.Param, ...]:
@@ -335,6 +380,10 @@ def fresh_name(wanted: Sequence[str], taken: Collection[str]) -> str:
     while f"{wanted[-1]}_{number}" in taken:
         number += 1
     return f"{wanted[-1]}_{number}"
+
+
+def _bound_in(scope: metadata.Scope) -> frozenset[str]:
+    return frozenset(x.name for x in scope.assignments if x.scope is scope)
 
 
 def _start(span: metadata.CodeRange) -> tuple[int, int]:

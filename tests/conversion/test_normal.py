@@ -85,8 +85,8 @@ PROGRAMS: dict[str, dict[str, str]] = {
                     self.sizes = [width] * 2
                 def forward(self, x):
                     return x + width, self.name, device
-            width = 4
-            device = "cpu"
+            width = len("four")
+            device = str("cpu")
             net = Net("a")
             print(net.forward(1), net.sizes)
             """
@@ -164,8 +164,37 @@ PROGRAMS: dict[str, dict[str, str]] = {
                 return device
             def test(device):
                 return device, helper()
-            device = "cuda"
+            device = str("cuda")
             print(test("cpu"))
+            """
+    },
+    "a comprehension and a lambda that hide a global": {
+        "main.py": """
+            def shown(x):
+                return x, model
+            model = str("global")
+            print([shown(model) for model in ("a", "b")], shown(0))
+            print((lambda model: shown(model))("c"))
+            """
+    },
+    "an object that has an attribute of the same name": {
+        "main.py": """
+            class Part:
+                def __init__(self):
+                    self.device = "own"
+                def where(self):
+                    return device, self.device
+            device = str("cpu")
+            print(Part().where())
+            """
+    },
+    "a class with a method of the same name": {
+        "main.py": """
+            class Part:
+                def size(self):
+                    return size + 1
+            size = len("abc")
+            print(Part().size())
             """
     },
     "a name that is set in both branches": {
@@ -185,7 +214,7 @@ PROGRAMS: dict[str, dict[str, str]] = {
             def show(first):
                 print("first" if first else later)
             show(True)
-            later = 5
+            later = int("5")
             show(False)
             """
     },
