@@ -13,7 +13,7 @@ import libcst as cst
 from bessemer.conversion.inference import Kinds
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
-from bessemer.conversion.normal import Nested, normalize
+from bessemer.conversion.normal import Normal, normalize
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
 from bessemer.conversion.script import Script, take_apart
@@ -26,9 +26,9 @@ from bessemer.conversion.syntax import fresh_name, parameters, walk
 class Analysis:
     """A program and what was found out about it.
 
-    `run` and `settings` are the names under which emitted functions know the run and the options;
-    `taken` are all names of the program, which nothing that is added may hide. `notes` is what reading a
-    notebook brought up, None for a script.
+    `normal` is the program in normal form. `run` and `settings` are the names under which emitted functions
+    know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
+    `notes` is what reading a notebook brought up, None for a script.
     """
 
     script: Script
@@ -38,9 +38,8 @@ class Analysis:
     logs: Logs
     run: str
     settings: str
-    global_settings: frozenset[cst.Name]
     taken: frozenset[str]
-    nested: tuple[Nested, ...]
+    normal: Normal
     notes: Notes | None = None
 
 
@@ -57,16 +56,13 @@ def analyze_program(files: Sources, entry: Source) -> Analysis:
     script = take_apart(normal, entry.path)
     program = script.program
     taken = frozenset(x.value for x in walk(program.module, cst.Name))
-    read = _global_reads(script)
-    kinds = Kinds(program, script.options.bound | read)
+    kinds = Kinds(program, script.options.bound)
     training = find_training(script, kinds)
     state = find_state(script, kinds, training, taken)
     logs = find_logs(script, kinds, training, state)
     variables = taken - {x.attr.value for x in walk(program.module, cst.Attribute)}
     run = fresh_name(("run", "bessemer_run"), variables)
-    return Analysis(
-        script, kinds, training, state, logs, run, _settings(script, variables), read, taken, normal.nested
-    )
+    return Analysis(script, kinds, training, state, logs, run, _settings(script, variables), taken, normal)
 
 
 def _settings(script: Script, variables: frozenset[str]) -> str:
@@ -75,18 +71,3 @@ def _settings(script: Script, variables: frozenset[str]) -> str:
         own = parameters(script.entry) if script.entry is not None else ()
         return own[0].name.value if own else script.options.name
     return fresh_name(("settings", "run_settings"), variables - SECTIONS)
-
-
-def _global_reads(script: Script) -> frozenset[cst.Name]:
-    """Return the reads of parsed options that are not handed to the function, but global."""
-    program, options = script.program, script.options
-    found = set()
-    for name in walk(program.module, cst.Name):
-        if name.value != options.name or not program.is_load(name) or not options.bound:
-            continue
-        bindings = program.bindings(name)
-        at_module_level = any(x in options.bound for x in bindings)
-        under_guard = not bindings and script.made_entry
-        if (at_module_level or under_guard) and program.function(name) is not None:
-            found.add(name)
-    return frozenset(found)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import libcst as cst
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bessemer.conversion.syntax import walk
+from bessemer.conversion.syntax import source_module, walk
 
 # Distributions whose name differs from what is imported, for those that are not installed here.
 _ALIASES = {
@@ -49,7 +49,7 @@ def imported_packages(modules: Iterable[cst.Module]) -> tuple[str, ...]:
             if isinstance(node, cst.Import):
                 found |= {alias.evaluated_name.partition(".")[0] for alias in node.names}
             elif not node.relative and node.module is not None:
-                found.add(cst.Module([]).code_for_node(node.module).partition(".")[0])
+                found.add(source_module(node).partition(".")[0])
     return tuple(sorted(found - sys.stdlib_module_names))
 
 

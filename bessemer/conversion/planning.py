@@ -13,7 +13,7 @@ from bessemer.conversion.plan import Move, Plan, Question, Rewrite
 from bessemer.conversion.reductions import Reduction, Reductions
 from bessemer.conversion.rewrites import Rewritten, rewrite
 from bessemer.conversion.roles import Room, assign_rooms
-from bessemer.conversion.syntax import small, walk
+from bessemer.conversion.syntax import bound_name, small, walk
 
 _NUM_WORKERS = 2
 
@@ -87,16 +87,12 @@ def _idle_imports(analysis: Analysis, rewritten: Rewritten) -> list[Rewrite]:
         for node in walk(statement, cst.Import, cst.ImportFrom):
             if isinstance(node.names, cst.ImportStar):
                 continue
-            gone = [x for x in node.names if _binds(x) not in used]
+            gone = [x for x in node.names if bound_name(x) not in used]
             if gone and "__future__" not in program.code(node):
-                names = ", ".join(_binds(x) for x in gone)
+                names = ", ".join(bound_name(x) for x in gone)
                 reason = f"nothing uses {names} any more"
                 idle.append(Rewrite(program.where(node), "imports", program.code(node), "", reason))
     return idle
-
-
-def _binds(alias: cst.ImportAlias) -> str:
-    return alias.evaluated_alias or alias.evaluated_name.partition(".")[0]
 
 
 def _kept(analysis: Analysis, rewritten: Rewritten) -> list[Question]:

@@ -30,7 +30,7 @@ from bessemer.conversion.roles import (
     TRAINER,
     Room,
 )
-from bessemer.conversion.syntax import free_names, statements, walk
+from bessemer.conversion.syntax import bound_name, code_of, free_names, statements, walk
 from bessemer.errors import ConversionError
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
@@ -126,7 +126,7 @@ class _Composer:
 
     def _future(self) -> list[Statement]:
         lines = self.analysis.script.imports
-        return [x for x in lines if "__future__" in _code(x) and "annotations" in _code(x)]
+        return [x for x in lines if "__future__" in code_of(x) and "annotations" in code_of(x)]
 
     def _research_imports(self, name: str, chains: frozenset[str]) -> list[Statement]:
         """Return the imports of the research code that bind a name, narrowed to that name."""
@@ -140,7 +140,7 @@ class _Composer:
                     found += self._narrow_import(name, node, chains)
                 elif isinstance(node, cst.ImportFrom) and not isinstance(node.names, cst.ImportStar):
                     for alias in node.names:
-                        if _bound_name(alias) == name:
+                        if bound_name(alias) == name:
                             plain = alias.with_changes(comma=cst.MaybeSentinel.DEFAULT)
                             narrowed = node.with_changes(names=[plain], lpar=None, rpar=None)
                             found.append(cst.SimpleStatementLine([narrowed]))
@@ -149,10 +149,10 @@ class _Composer:
     def _narrow_import(self, name: str, node: cst.Import, chains: frozenset[str]) -> list[Statement]:
         found: list[Statement] = []
         for alias in node.names:
-            full = _code(alias.name)
+            full = code_of(alias.name)
             is_used = "." not in full or alias.asname is not None
             is_used = is_used or any(f"{x}.".startswith(f"{full}.") for x in chains)
-            if _bound_name(alias) == name and is_used:
+            if bound_name(alias) == name and is_used:
                 plain = alias.with_changes(comma=cst.MaybeSentinel.DEFAULT)
                 found.append(cst.SimpleStatementLine([cst.Import([plain])]))
         return found
@@ -176,7 +176,7 @@ class _Composer:
         for room, body in self.contents.items():
             for statement in body:
                 for call in walk(statement, cst.Attribute):
-                    if _code(call) == f"{self.analysis.run}.loader":
+                    if code_of(call) == f"{self.analysis.run}.loader":
                         return room
         return ""
 
@@ -216,7 +216,7 @@ def _defined_names(statement: cst.BaseStatement) -> list[str]:
 
 def _dotted_names(body: Sequence[Statement]) -> frozenset[str]:
     chains = (x for statement in body for x in walk(statement, cst.Attribute))
-    return frozenset(_code(x) for x in chains)
+    return frozenset(code_of(x) for x in chains)
 
 
 def body_has_annotations(body: Sequence[Statement]) -> bool:
@@ -229,12 +229,8 @@ def _bound_in(statement: cst.Try) -> set[str]:
     names = {x.value for target in walk(statement, cst.AssignTarget) for x in walk(target, cst.Name)}
     for node in walk(statement, cst.Import, cst.ImportFrom):
         if not isinstance(node.names, cst.ImportStar):
-            names |= {_bound_name(alias) for alias in node.names}
+            names |= {bound_name(alias) for alias in node.names}
     return names
-
-
-def _bound_name(alias: cst.ImportAlias) -> str:
-    return alias.evaluated_alias or alias.evaluated_name.partition(".")[0]
 
 
 def _docstring(text: str) -> cst.SimpleStatementLine:
@@ -242,10 +238,6 @@ def _docstring(text: str) -> cst.SimpleStatementLine:
     escaped = text.replace("\\", "\\\\")
     end = " " if escaped.endswith('"') else ""
     return cst.SimpleStatementLine([cst.Expr(cst.SimpleString(f"{quote}{escaped}{end}{quote}"))])
-
-
-def _code(node: cst.CSTNode) -> str:
-    return cst.Module([]).code_for_node(node).strip()
 
 
 def _parse(code: str) -> cst.SimpleStatementLine:

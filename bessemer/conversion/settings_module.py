@@ -8,7 +8,7 @@ import libcst as cst
 
 from bessemer.conversion.option import Option
 from bessemer.conversion.script import Script
-from bessemer.conversion.syntax import walk
+from bessemer.conversion.syntax import bound_name, code_of, walk
 
 
 def compose_settings(script: Script) -> str:
@@ -45,14 +45,10 @@ def _imports(script: Script, options: tuple[Option, ...]) -> list[str]:
     for statement in script.imports:
         for node in walk(statement, cst.Import, cst.ImportFrom):
             if not isinstance(node.names, cst.ImportStar):
-                bound = {_bound(alias) for alias in node.names}
+                bound = {bound_name(alias) for alias in node.names}
                 if bound & read:
-                    lines.append(cst.Module([]).code_for_node(node))
+                    lines.append(code_of(node))
     return lines
-
-
-def _bound(alias: cst.ImportAlias) -> str:
-    return alias.evaluated_alias or alias.evaluated_name.partition(".")[0]
 
 
 def field_line(option: Option) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
 
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import LayerRow, ModelPlaced
+
+_NUM_EXAMPLE_SAMPLES = 4
 
 
 def place(model: nn.Module, device: torch.device, group: Group) -> nn.Module:
@@ -50,3 +56,20 @@ def summarise(model: nn.Module) -> ModelPlaced:
         num_trainable=sum(p.numel() for p in parameters if p.requires_grad),
         size_bytes=sum(t.numel() * t.element_size() for t in tensors),
     )
+
+
+def on_first_input(model: nn.Module, keep: Callable[[np.ndarray[Any, Any]], None]) -> None:
+    """Hand over a few samples of the first input that a model is called with, if it takes one tensor.
+
+    Args:
+        model: a module; it is watched until its first call.
+        keep: called with an array [samples, ...] of the input's dtype, four samples at most.
+    """
+
+    def seen(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        handle.remove()
+        if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim:
+            example = inputs[0].detach()[:_NUM_EXAMPLE_SAMPLES].cpu()
+            keep(example.clone().numpy())
+
+    handle = model.register_forward_pre_hook(seen)

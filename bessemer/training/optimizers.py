@@ -1,4 +1,4 @@
-"""The optimizer's step: where steps are counted.
+"""The optimizer's step: where steps are counted; and what optimizers are asked for.
 
 torch's global optimizer hooks see every optimizer, also one that was never tracked, whose state a
 restart would silently lose; such a step is refused.
@@ -6,7 +6,7 @@ restart would silently lose; such a step is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -95,3 +95,12 @@ class StepHooks:
             self.step += 1
             self._tell(self.step)
         self._round.add(id(optimizer))
+
+
+def learning_rates(tracked: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics `epoch/lr/<name>`: the first learning rate of each tracked optimizer."""
+    return {
+        f"epoch/lr/{name}": float(value.param_groups[0]["lr"])
+        for name, value in tracked.items()
+        if isinstance(value, Optimizer) and "lr" in value.param_groups[0]
+    }

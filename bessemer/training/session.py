@@ -2,7 +2,7 @@
 
 `Run` is the face; this is the bookkeeping. It observes the outer loops and does between their turns
 what every worker must do together. Loops over loaders are in `passes`, what a checkpoint holds is put
-together in `snapshots`, how a restart finds its place is in `replay`.
+together in `snapshots`, how a restart finds its place is in `replay` and `arrival`.
 """
 
 from __future__ import annotations
@@ -13,31 +13,30 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from bessemer.data.callers import wrapper_with_memory
 from bessemer.data.datasets import fingerprint
 from bessemer.data.generators import preserved_generators
 from bessemer.data.iteration import LoaderPass
 from bessemer.data.loaders import Loader
 from bessemer.errors import CheckpointError, UserError
+from bessemer.models.architectures import on_first_input
 from bessemer.models.losses import GradientReducer
+from bessemer.training.arrival import arrive, moment_of, pass_over, put_back
+from bessemer.training.insides import InsideLoops
 from bessemer.training.loops import OuterLoop
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
-from bessemer.training.optimizers import StepHooks
+from bessemer.training.optimizers import StepHooks, learning_rates
 from bessemer.training.passes import Passes
-from bessemer.training.recovery import Created, generator_states, restore_generators
-from bessemer.training.replay import Done, Frame, Moment, copied
+from bessemer.training.recovery import Created
+from bessemer.training.replay import Done, Frame
 from bessemer.training.schedule import Schedule
-from bessemer.training.snapshots import replay_of, restore, snapshot
+from bessemer.training.snapshots import replay_of, snapshot
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
 from bessemer.training.values import Carried, Totals
 from bessemer.utils.events import Note, Progress
-
-_NUM_EXAMPLE_SAMPLES = 4
 
 
 class Session:
@@ -88,21 +87,20 @@ class Session:
             surroundings.position,
         )
         self.last_metrics: dict[str, float] = {}
-        self._resume = surroundings.resume
-        self.replay = replay_of(self._resume, surroundings.mode)
+        self.resume = surroundings.resume
+        self.replay = replay_of(self.resume, surroundings.mode)
         self._loops: list[OuterLoop[Any]] = []
         self._left = False
         self._kept: list[Any] = []
-        self._step_between = -1
+        self.step_between = -1
         self._num_turns = 0
-        self._resume_in_turn = False
+        self.resumes_in_turn = False
         self._fingerprints: dict[int, str] = {}
-        self._noted: set[str] = set()
-        self._wrappers: dict[tuple[str, int], str | None] = {}
-        self.outlet.muted = self._resume is not None
-        if self._resume is not None and surroundings.mode == "evaluate":
+        self._inside = InsideLoops(self.outlet)
+        self.outlet.muted = self.resume is not None
+        if self.resume is not None and surroundings.mode == "evaluate":
             self.passes.stepped.update(
-                number for number, saved in self._resume["loaders"].items() if saved["stepped"]
+                number for number, saved in self.resume["loaders"].items() if saved["stepped"]
             )
 
     @property
@@ -133,14 +131,7 @@ class Session:
     def keep_example(self, model: nn.Module) -> None:
         """Keep the first input that a model is called with, to describe the logged model by."""
         number = len(self.models) - 1
-
-        def keep(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            handle.remove()
-            if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim:
-                example = inputs[0].detach()[:_NUM_EXAMPLE_SAMPLES].cpu()
-                self.examples[number] = example.clone().numpy()
-
-        handle = model.register_forward_pre_hook(keep)
+        on_first_input(model, lambda example: self.examples.__setitem__(number, example))
 
     def data_fingerprints(self) -> dict[int, str]:
         """Return what each loader's data set holds, by its number; looked at once."""
@@ -170,15 +161,15 @@ class Session:
         if self.replay.going_on and not self.passes.in_for:
             met = self.replay.meets("loop", loop.number)
             if isinstance(met, Done):
-                self._pass_over(met)
+                pass_over(self, met)
                 return None
             assert met is not None
             skipped = met.turns
             if self.replay.is_innermost(met):
-                self._arrive(entered=None)
-                skipped -= self.given.mode == "evaluate" and not self._resume_in_turn
+                arrive(self, None)
+                skipped -= self.given.mode == "evaluate" and not self.resumes_in_turn
             else:
-                self._put_back(met.begin)
+                put_back(self, met.begin)
                 self.replay.frames.append(Frame(loop.number, skipped))
         else:
             self.replay.frames.append(Frame(loop.number))
@@ -197,7 +188,7 @@ class Session:
             self.meter.reset()
         if not self.replay.going_on:
             frame = self.replay.frames[-1]
-            frame.turns, frame.begin, frame.done = loop.turns, self._moment(), []
+            frame.turns, frame.begin, frame.done = loop.turns, moment_of(self), []
 
     def turn_ended(self, loop: OuterLoop[Any], label: str) -> bool:
         """Close a turn: its row, its metrics, its checkpoint."""
@@ -243,7 +234,7 @@ class Session:
         self.outlet.metrics(
             {
                 **{f"epoch/{name}": value for name, value in row.metrics.items()},
-                **self._learning_rates(),
+                **learning_rates(self.tracked),
                 "epoch/duration_s": row.duration_s,
                 "epoch/samples_per_s": row.samples_per_s,
                 "epoch/data_wait_fraction": row.data_wait_fraction,
@@ -259,7 +250,7 @@ class Session:
         self.replay.frames.pop()
         stepped = self.hooks.step > loop.first_step
         if not self.replay.going_on and not self.passes.in_for:
-            done = Done("loop", loop.number, stepped, loop.turns, self._moment())
+            done = Done("loop", loop.number, stepped, loop.turns, moment_of(self))
             self.replay.frames[-1].done.append(done)
 
     # Loops over loaders
@@ -270,98 +261,38 @@ class Session:
             return True
         met = self.replay.meets("pass", entered.loader.number)
         if met is None:
-            self._arrive(entered)
+            arrive(self, entered)
             return True
         assert isinstance(met, Done)
         if met.stepped:
-            self._pass_over(met)
+            pass_over(self, met)
         return not met.stepped
 
     def pass_is_complete(self, loader: Loader[Any], stepped: bool) -> None:
         """Note a loop over a loader that is complete; in a replay, put back the moment after it."""
         if not self.replay.going_on:
-            done = Done("pass", loader.number, stepped, 0, self._moment())
+            done = Done("pass", loader.number, stepped, 0, moment_of(self))
             self.replay.frames[-1].done.append(done)
         elif self.given.mode == "train":
             met = self.replay.meets("pass", loader.number)
             assert isinstance(met, Done)
-            self._pass_over(met)
+            pass_over(self, met)
 
     def pass_is_between(self, entered: LoaderPass[Any], outermost: bool) -> None:
         """Take a checkpoint between two batches of a loop, if one is due."""
-        stepped, self._step_between = self.hooks.step != self._step_between, self.hooks.step
+        stepped, self.step_between = self.hooks.step != self.step_between, self.hooks.step
         if self.replay.going_on or not stepped or self.given.mode != "train":
             return
         if self.group.size == 1:
             self.schedule.heard(self.schedule.wishes())
         if self.schedule.is_due(self.hooks.step) and not entered.is_at_end:
-            if outermost and self._can_go_on_inside(entered):
+            if outermost and self._inside.can_go_on(entered):
                 self.metrics.flush(everyone=True)
                 self.checkpoint(entered)
             elif not entered.by_for and not (self._loops and self._loops[-1].counts_steps):
-                self._note_place(entered, "what drives this loop over a loader")
+                self._inside.note(entered, "what drives this loop over a loader")
 
-    def _can_go_on_inside(self, entered: LoaderPass[Any]) -> bool:
-        """Whether a restart that comes to this loop again finds all that the loop had."""
-        place = (entered.site, entered.loader.number)
-        if place not in self._wrappers:
-            self._wrappers[place] = wrapper_with_memory(entered.driver)
-        wrapper = self._wrappers[place]
-        if wrapper is not None:
-            self._note_place(entered, f"{wrapper} around a loader")
-        return entered.loader.can_seek and wrapper is None
-
-    def _note_place(self, entered: LoaderPass[Any], what: str) -> None:
-        if entered.site not in self._noted:
-            self._noted.add(entered.site)
-            self.outlet.event(
-                Note(
-                    f"{entered.site}: {what} counts for itself, so checkpoints are taken between turns "
-                    "of the outer loop only; `for` over the loader or loader.enumerate() survives a "
-                    "restart inside"
-                )
-            )
-
-    # The place of a restart
-
-    def _moment(self) -> Moment:
-        return Moment(
-            dict(self.created.counts),
-            generator_states(),
-            {number: copied(values.state_dict()) for number, values in self.values.items()},
-            {number: loader.state_dict() for number, loader in self.loaders.items()},
-        )
-
-    def _put_back(self, moment: Moment) -> None:
-        self.created.counts = dict(moment.created)
-        for number, state in moment.loaders.items():
-            if number in self.loaders:
-                self.loaders[number].load_state_dict(state)
-        for number, state in moment.values.items():
-            if number in self.values:
-                self.values[number].load_state_dict(copied(state))
-        restore_generators(moment.generators)
-
-    def _pass_over(self, done: Done) -> None:
-        """Put back the moment after something that was complete at the checkpoint."""
-        self._put_back(done.after)
-        self.replay.frames[-1].done.append(done)
-        if self.replay.program_was_complete:
-            # All that the program does from here on was done and said before.
-            self._arrive(entered=None)
-            self.outlet.muted = self.given.mode == "train"
-
-    def _arrive(self, entered: LoaderPass[Any] | None) -> None:
-        """Overwrite everything with the checkpoint."""
-        assert self._resume is not None
-        self.replay.arrived()
-        restore(self, self._resume, entered)
-        self.given.stopwatch.restored(self.hooks.step)
-        self.schedule.taken(self.hooks.step)
-        self._step_between = self.hooks.step
-        self.outlet.muted = False
-        self._resume_in_turn = self._resume["active"] is not None
-        self._resume = None
+    # The program
 
     def _show_progress(self, batch: int, num_batches: int | None) -> None:
         if self._loops:
@@ -376,7 +307,7 @@ class Session:
         if self._left and self.given.mode == "train":
             # Only now: what ran between the `break` and the next call of the run would run twice.
             self.checkpoint(None)
-        if self._resume is not None:
+        if self.resume is not None:
             raise CheckpointError(
                 "the program ended before it came to the loop that its checkpoint was taken in",
                 expected="the same program as the one that took the checkpoint",
@@ -452,13 +383,6 @@ class Session:
                 expected="training steps in loops over a loader, which evaluation leaves empty",
                 todo="evaluate this program with code of its own",
             )
-
-    def _learning_rates(self) -> dict[str, float]:
-        return {
-            f"epoch/lr/{name}": float(value.param_groups[0]["lr"])
-            for name, value in self.tracked.items()
-            if isinstance(value, Optimizer) and "lr" in value.param_groups[0]
-        }
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ LINES = {
     },
     "guard_body": {
         "training/trainer": [
-            "def train(run: Run, args, model, loader, optimizer):",
+            "def train(run: Run, args: Settings, model, loader, optimizer):",
             "for step, (x, y) in loader.enumerate(start=1):",
             "def main(run: Run, args: Settings) -> None:",
             "model = run.place(model)",

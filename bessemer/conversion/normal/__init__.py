@@ -9,7 +9,8 @@ of every line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import libcst as cst
 
@@ -31,12 +32,14 @@ class Normal:
         entry: name of the entry function; None if nothing runs.
         places: where each node stood in the research code.
         nested: definitions that stay inside of the entry function.
+        handed: for each definition, the variables of the entry function that it gets as parameters.
     """
 
     module: cst.Module
     entry: str | None
     places: Places
     nested: tuple[Nested, ...] = ()
+    handed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def normalize(read: Sources, entry: Source) -> Normal:
@@ -54,4 +57,4 @@ def normalize(read: Sources, entry: Source) -> Normal:
     if hoisted.entry is None:
         return Normal(hoisted.module, None, places)
     closed = close(hoisted.module, hoisted.entry, places)
-    return Normal(closed.module, hoisted.entry, places, closed.nested)
+    return Normal(closed.module, hoisted.entry, places, closed.nested, closed.handed)

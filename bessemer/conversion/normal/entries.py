@@ -8,7 +8,7 @@ import libcst as cst
 
 from bessemer.conversion.normal.locating import Locator, locator_of
 from bessemer.conversion.sources import Source, Sources
-from bessemer.conversion.syntax import walk
+from bessemer.conversion.syntax import source_module, walk
 from bessemer.errors import SourceError
 
 
@@ -64,20 +64,14 @@ def reached(read: Sources, entry: Source) -> tuple[Source, ...]:
 def _imported(locator: Locator, file: Source) -> Iterator[Source]:
     """Yield the local files that a file imports."""
     for node in walk(file.module, cst.Import, cst.ImportFrom):
-        names = [""]
-        dotted, dots = "", 0
-        if isinstance(node, cst.Import):
-            names = [x.evaluated_name for x in node.names]
-        else:
-            dotted = file.module.code_for_node(node.module).strip() if node.module is not None else ""
-            dots = len(node.relative)
-            if not isinstance(node.names, cst.ImportStar):
-                names += [x.evaluated_name for x in node.names]
-        for name in names:
-            full = ".".join(x for x in (dotted, name) if x)
-            target = locator.relative(file, dots, full) if dots else locator.absolute(full)
-            if target is not None and target.path != file.path:
-                yield target
+        base, num_dots = "", 0
+        if isinstance(node, cst.ImportFrom):
+            base, num_dots = source_module(node), len(node.relative)
+        aliases = [] if isinstance(node.names, cst.ImportStar) else node.names
+        for name in ("", *(x.evaluated_name for x in aliases)):
+            found = locator.find(file, num_dots, ".".join(x for x in (base, name) if x))
+            if found is not None and found.path != file.path:
+                yield found
 
 
 def _trains(file: Source) -> bool:

@@ -16,7 +16,7 @@ import libcst as cst
 from bessemer.conversion.normal.guards import is_guard
 from bessemer.conversion.normal.names import Names, find_names, innermost
 from bessemer.conversion.normal.places import Places
-from bessemer.conversion.syntax import Definition, assigned, fresh_name, literal_text, small, walk
+from bessemer.conversion.syntax import assigned, every, fresh_name, literal_text, small, walk
 
 _ENTRY_NAMES = ("main", "entry", "run_training")
 _LITERALS = (
@@ -125,7 +125,7 @@ class _Hoister:
         return len(self.names.bound.get(name, ())) == 1 and not declared
 
     def _bound_by(self, statements: Iterator[cst.BaseStatement]) -> frozenset[str]:
-        inside = {x for statement in statements for x in _every(statement)}
+        inside = {x for statement in statements for x in every(statement)}
         found = {
             name
             for name, nodes in self.names.bound.items()
@@ -189,10 +189,9 @@ def _builds_parser(statement: cst.BaseStatement, parsers: frozenset[str] | set[s
     if not isinstance(value, cst.Call):
         return False
     func = value.func
-    if (func.attr if isinstance(func, cst.Attribute) else func) is not None:
-        last = func.attr.value if isinstance(func, cst.Attribute) else getattr(func, "value", "")
-        if last == _PARSER:
-            return pair is not None
+    last = func.attr if isinstance(func, cst.Attribute) else func
+    if isinstance(last, cst.Name) and last.value == _PARSER:
+        return pair is not None
     return (
         isinstance(func, cst.Attribute)
         and isinstance(func.value, cst.Name)
@@ -237,14 +236,3 @@ def _is_text(statement: cst.BaseStatement) -> bool:
 
 def _is_docstring(module: cst.Module, statement: cst.BaseStatement) -> bool:
     return _is_text(statement) and bool(module.body) and module.body[0] is statement
-
-
-def _every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    yield node
-    for child in node.children:
-        yield from _every(child)
-
-
-def definitions(module: cst.Module) -> dict[str, Definition]:
-    """Return the functions and classes at module level, by name."""
-    return {x.name.value: x for x in module.body if isinstance(x, cst.FunctionDef | cst.ClassDef)}

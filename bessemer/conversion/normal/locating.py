@@ -39,8 +39,11 @@ class Locator:
             self.files[path] = parse(place, self.read.root) if inside else None
         return self.files[path]
 
-    def absolute(self, name: str) -> Source | None:
-        """Return the file of a module that an absolute import names."""
+    def find(self, importer: Source, num_dots: int, name: str) -> Source | None:
+        """Return the file of the module that an import in a file names, with so many dots in front."""
+        return self._relative(importer, num_dots, name) if num_dots else self._absolute(name)
+
+    def _absolute(self, name: str) -> Source | None:
         tail = name.replace(".", "/")
         for root in self.roots:
             for path in (f"{tail}.py", f"{tail}/__init__.py"):
@@ -49,8 +52,7 @@ class Locator:
                     return found
         return None
 
-    def relative(self, importer: Source, num_dots: int, name: str) -> Source | None:
-        """Return the file that `from ..name import x` means in a file."""
+    def _relative(self, importer: Source, num_dots: int, name: str) -> Source | None:
         folder = PurePosixPath(importer.path).parent
         for _ in range(num_dots - 1):
             folder = folder.parent

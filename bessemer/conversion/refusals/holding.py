@@ -77,7 +77,7 @@ def _moves(analysis: Analysis) -> Iterator[Refusal]:
 def unreachable(analysis: Analysis, uses: Sequence[cst.CSTNode]) -> Iterator[Refusal]:
     """Who gets the run as a parameter must be called, and nothing else."""
     program = analysis.script.program
-    for node in (*uses, *analysis.global_settings):
+    for node in uses:
         owner = program.definition(node)
         if isinstance(owner, cst.ClassDef):
             yield refusal(
@@ -87,7 +87,7 @@ def unreachable(analysis: Analysis, uses: Sequence[cst.CSTNode]) -> Iterator[Ref
                 "loaders, devices and options that are used in functions",
                 "hand what the class needs to its constructor",
             )
-    names = needing(analysis, uses) | needing(analysis, analysis.global_settings)
+    names = needing(analysis, uses)
     entry = analysis.script.entry
     for name in walk(program.module, cst.Name):
         if program.defined(name) not in names or not program.is_load(name):

@@ -127,7 +127,7 @@ def _methods(analysis: Analysis) -> Iterator[Refusal]:
 def _globals(analysis: Analysis) -> Iterator[Refusal]:
     """State of the module that functions change; loops in functions that are inside of another one."""
     program = analysis.script.program
-    inside = {x.name: x.reason for x in analysis.nested}
+    inside = {x.name: x.reason for x in analysis.normal.nested}
     for node in walk(program.module, cst.Global, cst.Nonlocal):
         outer = [x for x in program.ancestors(node) if isinstance(x, cst.FunctionDef | cst.ClassDef)]
         if isinstance(node, cst.Global) or any(x.name.value in inside for x in outer):

@@ -15,7 +15,7 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.plan import Question, Rewrite, Unconverted
-from bessemer.conversion.syntax import Program
+from bessemer.conversion.syntax import Program, code_of
 
 Left = cst.CSTNode | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNode]
 """What a rewrite may leave in the place of a node."""
@@ -136,11 +136,6 @@ class Substitute(cst.CSTTransformer):
     def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> Left:  # type: ignore[override]
         """Return the replacement of a node that has one."""
         return self._replaced.get(original_node, updated_node)
-
-
-def code_of(node: cst.CSTNode) -> str:
-    """Return the source text of a new node."""
-    return cst.Module([]).code_for_node(node).strip()
 
 
 def statement(code: str) -> cst.BaseStatement:

@@ -1,22 +1,21 @@
 """Functions that need the run get it as their first parameter, and every call hands it over.
 
-The entry point becomes `main(run, args)`. A function that read the parsed options as a global name gets
-them as its second parameter.
+The entry point becomes `main(run, args)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter, code_of
-from bessemer.conversion.syntax import parameters, walk_own
+from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
+from bessemer.conversion.syntax import code_of, parameters, walk_own
 
 
 class RunParameterRewriter(Rewriter):
-    """Hands the run, and options that were global, to the functions that use them."""
+    """Hands the run to the functions that use it."""
 
     kind = "run_parameter"
     TITLE = "Who gets the run"
@@ -24,7 +23,6 @@ class RunParameterRewriter(Rewriter):
     def __init__(self, analysis: Analysis, uses: Iterable[cst.CSTNode] = ()) -> None:
         super().__init__(analysis)
         self.with_run = needing(analysis, uses)
-        self.with_settings = needing(analysis, analysis.global_settings)
         entry = analysis.script.entry
         self._entry = entry.name.value if entry is not None else None
 
@@ -35,21 +33,14 @@ class RunParameterRewriter(Rewriter):
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Hand over what the called function needs."""
         name = self.program.defined(original_node.func)
-        given = [*self._extra(name, typed=False)] if name != self._entry else []
-        if not given:
+        if name == self._entry or name not in self.with_run:
             return updated_node
-        args = [cst.Arg(cst.Name(x)) for x, _ in given]
-        changed = updated_node.with_changes(args=[*_separated(args), *updated_node.args])
-        if not updated_node.args:
-            changed = updated_node.with_changes(args=args)
+        given = cst.Arg(cst.Name(self.analysis.run))
+        if updated_node.args:
+            given = given.with_changes(comma=cst.Comma(whitespace_after=cst.SimpleWhitespace(" ")))
+        changed = updated_node.with_changes(args=[given, *updated_node.args])
         self.note(original_node, changed, f"{name} needs it")
         return changed
-
-    def _extra(self, name: str | None, *, typed: bool) -> Iterable[tuple[str, str]]:
-        if name in self.with_run:
-            yield self.analysis.run, "Run"
-        if name in self.with_settings:
-            yield self.analysis.settings, "Settings"
 
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
@@ -60,14 +51,12 @@ class RunParameterRewriter(Rewriter):
         name = original_node.name.value
         if original_node is self.analysis.script.entry:
             return self._entry_point(original_node, updated_node)
-        extra = [_parameter(x, kind) for x, kind in self._extra(name, typed=True)]
-        if not extra:
+        if name not in self.with_run:
             return updated_node
         held = updated_node.params
-        if held.posonly_params:
-            params = held.with_changes(posonly_params=[*extra, *held.posonly_params])
-        else:
-            params = held.with_changes(params=[*extra, *held.params])
+        field = "posonly_params" if held.posonly_params else "params"
+        first = _parameter(self.analysis.run, "Run")
+        params = held.with_changes(**{field: [first, *getattr(held, field)]})
         changed = updated_node.with_changes(params=params)
         header = f"def {name}({self.program.code(original_node.params)})"
         reason = "it uses the run, or hands it on"
@@ -109,11 +98,6 @@ def needing(analysis: Analysis, uses: Iterable[cst.CSTNode]) -> frozenset[str]:
 
 def _parameter(name: str, annotation: str) -> cst.Param:
     return cst.Param(cst.Name(name), cst.Annotation(cst.Name(annotation)))
-
-
-def _separated(args: Sequence[cst.Arg]) -> list[cst.Arg]:
-    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    return [arg.with_changes(comma=comma) for arg in args]
 
 
 def entry_parameters(analysis: Analysis) -> tuple[str, ...]:

@@ -44,6 +44,15 @@ class SettingsRewriter(Rewriter):
             leading.pop(0)
         return updated_node.with_changes(body=[first.with_changes(leading_lines=leading), *rest])
 
+    def leave_Param(self, original_node: cst.Param, updated_node: cst.Param) -> cst.Param:
+        """Say what the options are, where they were global and are a parameter now."""
+        owner = self.program.definition(original_node)
+        handed = self.analysis.normal.handed.get(owner.name.value, ()) if owner is not None else ()
+        is_handed = original_node.name.value in handed and original_node.annotation is None
+        if not is_handed or not self.analysis.kinds.is_a(original_node, Kind.SETTINGS):
+            return updated_node
+        return updated_node.with_changes(annotation=cst.Annotation(cst.Name("Settings")))
+
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
     ) -> cst.BaseExpression:
