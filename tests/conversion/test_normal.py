@@ -197,6 +197,38 @@ PROGRAMS: dict[str, dict[str, str]] = {
             print(Part().size())
             """
     },
+    "a local variable that is called like what it is computed by": {
+        "main.py": """
+            import helper
+            def show(r):
+                area = helper.area(r)
+                return area
+            print(show(2))
+            """,
+        "helper.py": "def area(r):\n    return 3 * r * r\n",
+    },
+    "a function that uses one that is a value": {
+        "main.py": """
+            def key(x):
+                return -x * sign
+            def largest(values):
+                return sorted(values, key=key)[0]
+            sign = int("1")
+            print(largest([3, 1, 2]))
+            """
+    },
+    "a global that only functions set": {
+        "main.py": """
+            def count():
+                global calls
+                calls = calls + 1 if started else 1
+                return calls
+            started = bool("")
+            print(count())
+            started = bool("yes")
+            print(count())
+            """
+    },
     "a name that is set in both branches": {
         "main.py": """
             import sys
@@ -313,6 +345,15 @@ PROGRAMS: dict[str, dict[str, str]] = {
             """,
         "common.py": "def answer():\n    return 42\n",
     },
+    "a folder beside that is put on the path": {
+        "main.py": """
+            import sys
+            sys.path.insert(0, "lib")
+            import common
+            print(common.answer())
+            """,
+        "lib/common.py": "def answer():\n    return 43\n",
+    },
     "an import inside of a function, and one that may fail": {
         "main.py": """
             try:
@@ -388,6 +429,12 @@ def test_what_is_handed_over_is_in_the_order_in_which_it_is_read(tmp_path: Path)
         tmp_path,
     )
     assert "def f(zeta, alpha, mid):" in normal_form(tmp_path, "main.py").module.code
+
+
+def test_an_import_with_another_way_stays_at_module_level(tmp_path: Path) -> None:
+    written(PROGRAMS["an import inside of a function, and one that may fail"], tmp_path)
+    body = normal_form(tmp_path, "main.py").module.body
+    assert any(isinstance(statement, cst.Try) for statement in body)
 
 
 def test_the_reason_why_a_function_stays_inside_is_kept(tmp_path: Path) -> None:

@@ -55,8 +55,7 @@ def close(module: cst.Module, entry: str, places: Places) -> Closed:
         judge = Judge(program, readings)
         found: dict[str, Nested] = {}
         for name, definition in readings.definitions.items():
-            inside = sorted(nested.keys() & readings.reads[name].keys())
-            reason = f"it uses {', '.join(inside)}" if inside else judge.reason(definition)
+            reason = judge.reason(definition)
             if reason:
                 found[name] = Nested(places.of(definition) or "", name, reason)
         if not found:
