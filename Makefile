@@ -22,7 +22,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune convert evaluate config doctor drill soak benchmark mlflow head \
+	validate-data train train-all tune convert verify check evaluate config doctor drill soak benchmark mlflow head \
 	head-stop build deploy clean lock ci
 
 help: ## Show this list
@@ -84,6 +84,12 @@ tune: $(STAMP) ## Search for better settings, as [tuning] in settings.toml says
 
 convert: $(STAMP) ## Write projects/PROJECT from src/PROJECT
 	@$(BESSEMER) convert $(PROJECT) $(ARGS)
+
+verify: $(STAMP) ## Run research code and project, and compare every bit (ARGS="--steps 12")
+	@$(BESSEMER) verify $(PROJECT) $(ARGS)
+
+check: $(STAMP) ## What would a restart lose in a project's code?
+	@$(BESSEMER) check $(PROJECT)
 
 evaluate: $(STAMP) ## Judge the newest run's best checkpoint again
 	@$(BESSEMER) evaluate --project $(PROJECT) $(ARGS)
