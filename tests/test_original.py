@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,8 +16,9 @@ from bessemer.config.project import Project
 from bessemer.errors import ProjectError, UserError
 from bessemer.proof.converted import Way, train_command
 from bessemer.proof.copies import Ground, beside
-from bessemer.proof.original import environment_for, file_to_run, original_of
+from bessemer.proof.original import environment_for, file_to_run, original_of, startable
 from bessemer.proof.processes import run_bounded
+from conversion.notebooks.making import code, written
 
 
 def project(root: Path, source: Path | None, script: str = "main.py") -> Project:
@@ -150,3 +152,23 @@ def test_the_project_is_trained_on_a_cluster_of_its_own_and_records_elsewhere(tm
         f"--tracking.uri=sqlite:///{tmp_path / 'runs' / 'mlflow.db'}",
     ):
         assert part in command
+
+
+def test_a_notebook_is_run_as_the_script_of_its_cells_and_of_the_run_that_was_chosen(tmp_path: Path) -> None:
+    loop = "print({number}, double({number}))\nfor _ in range(1):\n    loss(model).backward()"
+    cells = [
+        "%%writefile helper.py\ndef double(x):\n    return 2 * x",
+        "%matplotlib inline\nfrom helper import double\nclass loss:\n    def __init__(self, model): pass",
+        "    \nloss.backward = lambda self: print('backward')\nmodel = 1",
+        loop.format(number=1),
+        loop.format(number=2),
+    ]
+    notebook = written(tmp_path / "study.ipynb", [code(x) for x in cells])
+    for run, printed in ((None, "1 2\nbackward\n2 4\nbackward\n"), (1, "1 2\nbackward\n")):
+        script = startable(notebook, run)
+        assert script == tmp_path / "study_cells.py"
+        done = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout == printed
+    assert startable(tmp_path / "helper.py", None) == tmp_path / "helper.py"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.config.project import Project
+from bessemer.conversion import chosen_run, sources
 from bessemer.errors import ProjectError, UserError
 from bessemer.proof.copies import Ground, beside
 from bessemer.proof.processes import Ended, run_bounded
@@ -24,11 +25,13 @@ class Original:
         script: the file that is run, absolute, in `ground`.
         ground: what is copied for each run.
         arguments: its own command line.
+        run: which training run of a notebook is meant, from 1; None for all of them.
     """
 
     script: Path
     ground: Ground
     arguments: tuple[str, ...]
+    run: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,27 @@ def original_of(project: Project, arguments: Sequence[str], folder: Path | None)
         code = sorted(home.rglob("*.py"))
     place = folder.resolve() if folder is not None else home
     others = [*beside(place, code, arguments), *([] if home.is_relative_to(place) else [home])]
-    return Original(script, Ground(place, tuple(others)), tuple(arguments))
+    return Original(script, Ground(place, tuple(others)), tuple(arguments), chosen_run(project.root))
+
+
+def startable(script: Path, run: int | None) -> Path:
+    """Return what Python can start: a script itself; of a notebook, its cells as a script beside it.
+
+    Args:
+        script: the file, in a folder that may be written.
+        run: which training run of a notebook is meant, from 1; None for all of them.
+
+    Raises:
+        SourceError: the notebook cannot be read.
+    """
+    if script.suffix != ".ipynb":
+        return script
+    program, *modules = sources.read(script, run).files
+    for module in modules:  # what the notebook writes by %%writefile
+        (script.parent / module.path).write_text(sources.as_script(module), encoding="utf-8")
+    cells = script.with_name(f"{script.stem}_cells.py")
+    cells.write_text(sources.as_script(program), encoding="utf-8")
+    return cells
 
 
 def environment_for(base: Mapping[str, str]) -> dict[str, str]:
@@ -125,7 +148,8 @@ def run_original(
     area, tapes = work / "copy", work / f"tapes-{name}"
     folder = original.ground.copied(area)
     configure(tapes, steps=steps)
-    command = [sys.executable, str(original.ground.place_of(original.script, area)), *original.arguments]
+    script = startable(original.ground.place_of(original.script, area), original.run)
+    command = [sys.executable, str(script), *original.arguments]
     environment = environment_of(tapes, environment_for(os.environ), seed)
     ended = run_bounded(command, folder, environment, log_file, limit_s)
     return Taped(ended, tuple(read_tapes(tapes)))

@@ -178,11 +178,11 @@ class ExtractionRewriter(Rewriter):
             return cst.RemoveFromParent()
         self.function = self._define(self.found)
         call = self._call(self.found)
-        first, last = self.program.line(self._lines[0]), self.program.line(original_node)
+        first, last = self.program.where(self._lines[0]), self.program.where(original_node)
         self.note(
             self._lines[0],
             call.with_changes(leading_lines=()),
-            f"lines {first} to {last} only build the loaders; they are {self.found.name} now",
+            f"what stands from {first} to {last} only builds the loaders; it is {self.found.name} now",
         )
         return call
 
