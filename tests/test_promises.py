@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from restarts import everything
 from torch import nn
 from torch.autograd import backward
 from torch.nn import functional
@@ -22,6 +21,7 @@ from bessemer.training.checkpoints import CheckpointStore
 from bessemer.training.identity import check_same, identity_of
 from bessemer.training.run import Run
 from bessemer.utils.collectives import Group
+from restarts import everything
 from runs import FakeWriter, run_program, settings_with
 from workers import on_workers, run_on_workers
 

@@ -11,6 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.autograd import backward
+
+from bessemer.errors import BessemerError, CheckpointError
+from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.run import Run
+from bessemer.training.surroundings import ProgramInspected
+from bessemer.utils.collectives import Group
+from bessemer.utils.events import AttemptStarted
 from restarts import (
     PROGRAMS,
     MarkingStore,
@@ -26,15 +35,6 @@ from restarts import (
     train_to_the_end,
     weights_of,
 )
-from torch import nn
-from torch.autograd import backward
-
-from bessemer.errors import BessemerError, CheckpointError
-from bessemer.training.checkpoints import CheckpointStore, State
-from bessemer.training.run import Run
-from bessemer.training.surroundings import ProgramInspected
-from bessemer.utils.collectives import Group
-from bessemer.utils.events import AttemptStarted
 from runs import FakeWriter, Program, run_program, settings_with
 from workers import on_workers
 
