@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from bessemer.drill.heads import end_tree, started_head, started_node
 from bessemer.training.positions import read_position
-from integration.workplaces import BIN, Workplace, environment_with
+from integration.workplaces import BIN, CALL, Workplace, environment_with
 from runs import run_program
 
 pytestmark = pytest.mark.timeout(600)
@@ -59,12 +59,7 @@ settings = Settings(
     data={"source": "inline"},
     checkpoint=CHECKPOINT,
 )
-if __name__ == "__main__":
-    try:
-        outcome = fit(train, settings, project="struck")
-    except BessemerError as error:
-        print(error)
-        sys.exit(error.exit_code)
+PROJECT = "struck"
 """
 
 
@@ -72,7 +67,9 @@ def run_struck(
     workplace: Workplace, name: str, strike: str, scaling: str = "{}", checkpoint: str = "{}"
 ) -> tuple[int, str, Path]:
     path = workplace.folder / f"{name}.py"
-    path.write_text(f"NAME = {name!r}\nSCALING = {scaling}\nCHECKPOINT = {checkpoint}\n{strike}\n{PROGRAM}")
+    path.write_text(
+        f"NAME = {name!r}\nSCALING = {scaling}\nCHECKPOINT = {checkpoint}\n{strike}\n{PROGRAM}{CALL}"
+    )
     return *workplace.run_script(path, timeout_s=400), workplace.folder / "runs" / "struck" / name
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from integration.workplaces import Workplace
+from integration.workplaces import CALL, Workplace
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -52,14 +52,11 @@ def script(workplace: Workplace, name: str, body: str, tail: str) -> Path:
     path = workplace.folder / f"{name}.py"
     call = f"""
 settings = Settings(scaling={{"num_workers": 2, "max_failures": 2}}, tracking={{"run_name": "{name}"}})
-if __name__ == "__main__":
-    try:
-        outcome = fit(train, settings, project="by_hand")
-    except BessemerError as error:
-        print(error)
-        sys.exit(error.exit_code)
+PROJECT = "by_hand"
 """
-    path.write_text(HEAD + textwrap.dedent(body) + call + textwrap.indent(textwrap.dedent(tail), "    "))
+    path.write_text(
+        HEAD + textwrap.dedent(body) + call + CALL + textwrap.indent(textwrap.dedent(tail), "    ")
+    )
     return path
 
 

@@ -14,7 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 OBJECT_STORE_BYTES = 400 * 2**20
 
-__all__ = ["BIN", "OBJECT_STORE_BYTES", "ROOT", "Head", "Workplace", "environment_with"]
+__all__ = ["BIN", "CALL", "OBJECT_STORE_BYTES", "ROOT", "Head", "Workplace", "environment_with"]
+
+CALL = """
+if __name__ == "__main__":
+    try:
+        outcome = fit(train, settings, project=PROJECT)
+    except BessemerError as error:
+        print(error)
+        sys.exit(error.exit_code)
+"""
+"""The end of a script that trains: errors of Bessemer become one message and an exit status."""
 
 
 @dataclass(frozen=True)
