@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Any
 from bessemer.config.project import Project
 from bessemer.config.research_arguments import split
 from bessemer.config.settings import Settings
+from bessemer.conversion.sources import fingerprint_of
 from bessemer.proof.comparison import (
     Verdict,
     judge_one,
@@ -237,9 +237,4 @@ def project_fingerprint(project: Project) -> str:
     """Return the SHA-256 of what a project computes with: its package and its `settings.toml`."""
     files = [file for file in sorted(project.package_dir.rglob("*.py")) if file.is_file()]
     files += [project.settings_file] if project.settings_file else []
-    digest = hashlib.sha256()
-    for file in files:
-        for part in (file.relative_to(project.root).as_posix().encode(), file.read_bytes()):
-            digest.update(len(part).to_bytes(8, "big"))
-            digest.update(part)
-    return digest.hexdigest()
+    return fingerprint_of([file.relative_to(project.root).as_posix() for file in files], project.root)
