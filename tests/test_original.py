@@ -56,6 +56,12 @@ def test_what_relative_paths_of_the_code_and_of_arguments_lead_to_is_copied(
     assert sorted(path.name for path in folder.parent.iterdir()) == ["beside.txt", "data", "research"]
 
 
+def test_what_a_notebook_reads_beside_its_folder_is_copied_too(research: Path, tmp_path: Path) -> None:
+    written(research / "study.ipynb", [code("%matplotlib inline\nopen('../data/x.txt')")])
+    found = original_of(project(tmp_path, research / "study.ipynb", "study.ipynb"), [], None)
+    assert found.ground.others == (research.parent / "data" / "x.txt",)
+
+
 def test_two_dots_alone_copy_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert beside(tmp_path / "a", [], ["..", "../", "../.", "../a", "../nothing"]) == ()

@@ -69,16 +69,16 @@ class Ground:
         return self.place_of(self.folder, area)
 
 
-def beside(folder: Path, code: Iterable[Path], arguments: Sequence[str]) -> tuple[Path, ...]:
+def beside(folder: Path, programs: Iterable[bytes], arguments: Sequence[str]) -> tuple[Path, ...]:
     """Return the existing files and folders outside of a folder that relative paths lead to.
 
     Args:
         folder: where the program runs.
-        code: its Python files, whose strings are looked at.
+        programs: its Python source, whose strings are looked at.
         arguments: its command line.
     """
     words = {word for argument in arguments for word in (argument, argument.partition("=")[2])}
-    words |= {word for file in code for word in _strings(file)}
+    words |= {word for program in programs for word in _strings(program)}
     found = set()
     for word in words:
         # "..", without a name, would be everything beside the folder.
@@ -90,10 +90,10 @@ def beside(folder: Path, code: Iterable[Path], arguments: Sequence[str]) -> tupl
     return tuple(sorted(found))
 
 
-def _strings(file: Path) -> Iterator[str]:
+def _strings(program: bytes) -> Iterator[str]:
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(program)
+    except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from bessemer.proof.copies import Ground, beside
 from bessemer.proof.processes import Ended, run_bounded
 from bessemer.proof.tape import configure, environment_of
 from bessemer.proof.tapes import Tape, read_tapes
+
+_NOTEBOOK = ".ipynb"
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,23 @@ def original_of(project: Project, arguments: Sequence[str], folder: Path | None)
     script = file_to_run(project)
     if folder is not None and not folder.is_dir():
         raise UserError(f"--cwd {folder} is no folder", expected="the folder that the research code runs in")
+    run = chosen_run(project.root)
     home, code = script.parent, [script]
     if project.source is not None and project.source.is_dir():
         home = project.source.resolve()
-        code = sorted(home.rglob("*.py"))
+        code = sorted({script, *home.rglob("*.py")})
     place = folder.resolve() if folder is not None else home
-    others = [*beside(place, code, arguments), *([] if home.is_relative_to(place) else [home])]
-    return Original(script, Ground(place, tuple(others)), tuple(arguments), chosen_run(project.root))
+    programs = [text for file in code for text in _programs(file, run)]
+    others = [*beside(place, programs, arguments), *([] if home.is_relative_to(place) else [home])]
+    return Original(script, Ground(place, tuple(others)), tuple(arguments), run)
+
+
+def _programs(file: Path, run: int | None) -> Iterator[bytes]:
+    """Yield the Python source in a file: its own, or that of a notebook's cells."""
+    if file.suffix == _NOTEBOOK:
+        yield from (sources.as_script(x).encode() for x in sources.read(file, run).files)
+    elif file.is_file():
+        yield file.read_bytes()
 
 
 def startable(script: Path, run: int | None) -> Path:
@@ -108,7 +120,7 @@ def startable(script: Path, run: int | None) -> Path:
     Raises:
         SourceError: the notebook cannot be read.
     """
-    if script.suffix != ".ipynb":
+    if script.suffix != _NOTEBOOK:
         return script
     program, *modules = sources.read(script, run).files
     for module in modules:  # what the notebook writes by %%writefile
