@@ -16,17 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import cloudpickle
 import torch
 
 from bessemer.config.project import resolve_function
 from bessemer.config.settings import Settings
-from bessemer.data.datasets import Recipe
-from bessemer.data.feed import BatchSource, OpenSource
+from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
-from bessemer.data.order import Plan
 from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
 from bessemer.tracking import TrackedRun, log_model
 from bessemer.training.attempts import details_of
@@ -35,6 +32,7 @@ from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
 from bessemer.training.last_words import crashes_written, mark, opened_position
 from bessemer.training.monitor import Attempt, Monitor
 from bessemer.training.notices import Notices, sigterm_noted
+from bessemer.training.opening import Streams
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
 from bessemer.training.positions import all_ids
@@ -103,7 +101,7 @@ def train_worker(config: dict[str, Any]) -> None:
     group = Group(context.get_world_rank(), context.get_world_size())
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)
-    saved = run_job(job, group, device, _Streams(job, group))
+    saved = run_job(job, group, device, Streams(job, group))
     if job.mode == "train" and saved is not None:
         # Once, at the end: Ray Train polls reports every now and then and holds a single one.
         ray.train.report(
@@ -381,46 +379,3 @@ def _log_best_model(job: Job, session: Session, store: CheckpointStore, best: Sa
             )
         except TrackingError as error:
             session.outlet.event(Note(str(error).replace("\n", "; ")))
-
-
-class _Streams:
-    """Starts Ray Data streams for the loaders of a worker; an `OpenSource`.
-
-    Attributes:
-        least_share: as `OpenSource` says. Tasks that have no processors of their own slow down training.
-
-    Args:
-        job: of the worker.
-        group: the workers.
-    """
-
-    def __init__(self, job: Job, group: Group) -> None:
-        self._job = job
-        self._group = group
-        self.least_share = 0.03 if job.placement.cpus_per_task else 0.3
-        # A data set is sent once, however often a stream of it is opened.
-        self._shipped: WeakKeyDictionary[Recipe, Any] = WeakKeyDictionary()
-
-    def __call__(
-        self, recipe: Recipe, plan: Plan, start: int, stop: int | None, block_steps: int
-    ) -> BatchSource:
-        import ray
-
-        from bessemer.data.shipping import pack
-        from bessemer.data.stream import Job as Fetching
-        from bessemer.data.stream import Stream, StreamOptions
-
-        if recipe not in self._shipped:
-            self._shipped[recipe] = ray.put(pack(recipe))
-        placement, group = self._job.placement, self._group
-        # Not before: only `run_job` makes the settings' own class importable.
-        data = cloudpickle.loads(self._job.settings).data
-        options = StreamOptions(
-            num_tasks=placement.tasks_per_worker,
-            prefetch_blocks=data.prefetch_blocks,
-            cpus_per_task=placement.cpus_per_task,
-            reserved_cpus=group.size * placement.cpus_per_worker,
-            reserved_gpus=group.size * placement.gpus_per_worker,
-        )
-        fetching = Fetching(self._shipped[recipe], ray.put(plan), group.rank, group.size)
-        return Stream(fetching, options, start, stop, block_steps)

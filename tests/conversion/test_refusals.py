@@ -5,38 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent, indent
 
 import pytest
 
 from bessemer.conversion import convert
-from bessemer.errors import BessemerError, ConversionError, SourceError
+from bessemer.errors import ConversionError
+from conversion.small_programs import BODY, HEAD, program, snapshot
 
 Script = Callable[..., Path]
-
-HEAD = """
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-"""
-BODY = """
-data = TensorDataset(torch.randn(64, 3), torch.randn(64, 1))
-loader = DataLoader(data, batch_size=8)
-model = nn.Linear(3, 1)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-for epoch in range(3):
-    for x, y in loader:
-        optimizer.zero_grad()
-        nn.functional.mse_loss(model(x), y).backward()
-        optimizer.step()
-"""
-
-
-def program(*, head: str = "", body: str = BODY, tail: str = "", top: str = "", name: str = "main") -> str:
-    """A small program that converts, with something added: imports, definitions, lines of `main`."""
-    inside = indent(dedent(top) + body + dedent(tail), "    ")
-    guard = f'\n\nif __name__ == "__main__":\n    {name}()\n'
-    return f"{HEAD}{dedent(head)}\n\ndef {name}():{inside}{guard}"
 
 
 @dataclass(frozen=True)
@@ -314,10 +290,6 @@ BADS = [
 ]
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(x.relative_to(folder)): x.read_bytes() for x in folder.rglob("*") if x.is_file()}
-
-
 def test_the_program_that_the_bad_ones_begin_with_converts(script: Script, tmp_path: Path) -> None:
     convert(script(program()), tmp_path / "out")
 
@@ -346,82 +318,3 @@ def test_all_reasons_are_named_at_once(script: Script, tmp_path: Path) -> None:
         convert(script(code), tmp_path / "out")
     assert "iterated by hand" in caught.value.found
     assert "distributes itself" in caught.value.found
-
-
-SOURCES = {
-    "missing": (SourceError, "there is no such file or folder"),
-    "empty folder": (SourceError, "no Python file in this folder"),
-    "empty file": (SourceError, "the file is empty"),
-    "syntax": (SourceError, "train.py:2: "),
-    "python 2": (SourceError, "train.py:1: a print statement of Python 2"),
-    "binary": (SourceError, "binary data"),
-    "latin-1": (SourceError, "train.py:2: byte 8 is not UTF-8"),
-    "link": (SourceError, "a link that leads out of"),
-    "not python": (SourceError, "not a Python file"),
-    "notebook": (SourceError, "JSON, but not a notebook"),
-    "folder of notebooks": (SourceError, "several notebooks: a.ipynb, b.ipynb"),
-    "two entry points": (SourceError, "several entry points: a.py, b.py"),
-    "a name that a module beside has not": (ConversionError, "model.py has no y"),
-    "a module as a value": (ConversionError, "the local module model is used as a value"),
-}
-
-
-def make_source(kind: str, folder: Path) -> Path:
-    file = folder / "train.py"
-    match kind:
-        case "missing":
-            return folder / "nowhere"
-        case "empty folder":
-            return folder
-        case "empty file":
-            file.write_text("\n")
-        case "syntax":
-            file.write_text("x = 1\ndef broken(:\n")
-        case "python 2":
-            file.write_text('print "hello"\n')
-        case "binary":
-            file.write_bytes(b"\x00\x01\x02")
-        case "latin-1":
-            file.write_bytes(b"x = 1\n# \xe9\n")
-        case "link":
-            outside = folder.parent / "outside.py"
-            outside.write_text(program())
-            file.symlink_to(outside)
-            return folder
-        case "not python":
-            file = folder / "train.txt"
-            file.write_text("hello")
-        case "notebook":
-            file = folder / "train.ipynb"
-            file.write_text("{}")
-        case "folder of notebooks":
-            (folder / "a.ipynb").write_text("{}")
-            (folder / "b.ipynb").write_text("{}")
-            return folder
-        case "two entry points":
-            (folder / "a.py").write_text(program())
-            (folder / "b.py").write_text(program())
-            return folder
-        case "a name that a module beside has not":
-            file.write_text("from model import y\n" + program())
-            (folder / "model.py").write_text("x = 1\n")
-        case "a module as a value":
-            file.write_text("import model\nprint(vars(model))\n" + program())
-            (folder / "model.py").write_text("x = 1\n")
-    return file
-
-
-@pytest.mark.parametrize("kind", SOURCES)
-def test_a_source_that_cannot_be_read_is_refused(kind: str, tmp_path: Path) -> None:
-    folder = tmp_path / "source"
-    folder.mkdir()
-    source = make_source(kind, folder)
-    before = snapshot(tmp_path)
-    expected, message = SOURCES[kind]
-    with pytest.raises(BessemerError) as caught:
-        convert(source, tmp_path / "out")
-    assert type(caught.value) is expected
-    assert message in caught.value.found
-    assert caught.value.todo
-    assert snapshot(tmp_path) == before
-    assert not (tmp_path / "out").exists()
