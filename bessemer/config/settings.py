@@ -8,6 +8,7 @@ the command line, the environment and `settings.toml`, and says where each came 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -261,6 +262,16 @@ class Settings(BaseSettings):
         A worker rebuilds the driver's settings, whatever its own machine has in the environment.
         """
         return (init_settings,)
+
+    def as_namespace(self) -> SimpleNamespace:
+        """Return the project's own settings as an object that a program may change.
+
+        The sections are left out: what they hold is the run's. The settings themselves stay as they are.
+        """
+        own = type(self).model_fields.keys() - Settings.model_fields.keys()
+        return SimpleNamespace(
+            **{name: getattr(self, name) for name in type(self).model_fields if name in own}
+        )
 
     scaling: Scaling = Field(Scaling(), description=Scaling.__doc__)
     data: Data = Field(Data(), description=Data.__doc__)

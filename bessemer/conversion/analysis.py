@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.inference import Kinds
+from bessemer.conversion.inference import Kind, Kinds
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
 from bessemer.conversion.normal import Normal, normalize
@@ -28,6 +28,8 @@ class Analysis:
 
     `normal` is the program in normal form. `run` and `settings` are the names under which emitted functions
     know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
+    `parsing` is the statement that gives the parsed options a name, if it stays: where the program changes
+    them, or outside of the entry point. `changes_options` says whether the program changes them.
     `notes` is what reading a notebook brought up, None for a script.
     """
 
@@ -40,6 +42,8 @@ class Analysis:
     settings: str
     taken: frozenset[str]
     normal: Normal
+    parsing: cst.BaseStatement | None = None
+    changes_options: bool = False
     notes: Notes | None = None
 
 
@@ -62,12 +66,51 @@ def analyze_program(files: Sources, entry: Source) -> Analysis:
     logs = find_logs(script, kinds, training, state)
     variables = taken - {x.attr.value for x in walk(program.module, cst.Attribute)}
     run = fresh_name(("run", "bessemer_run"), variables)
-    return Analysis(script, kinds, training, state, logs, run, _settings(script, variables), taken, normal)
+    changes = _changes_options(script, kinds)
+    return Analysis(
+        script,
+        kinds,
+        training,
+        state,
+        logs,
+        run,
+        _settings(script, variables, changes),
+        taken,
+        normal,
+        _parsing(script, changes),
+        changes,
+    )
 
 
-def _settings(script: Script, variables: frozenset[str]) -> str:
-    """Return the name of the entry point's settings: the research code's own, if it has one."""
-    if script.options.parses:
+def _settings(script: Script, variables: frozenset[str], changes: bool) -> str:
+    """Return the name of the entry point's settings: the research code's own, if it keeps that value."""
+    if script.options.parses and not changes and _parsing(script, changes) is None:
         own = parameters(script.entry) if script.entry is not None else ()
         return own[0].name.value if own else script.options.name
     return fresh_name(("settings", "run_settings"), variables - SECTIONS)
+
+
+def _parsing(script: Script, changes: bool) -> cst.BaseStatement | None:
+    """Return the statement that names the parsed options, if something must stay in its place."""
+    program = script.program
+    names = (x for x in script.options.bound if isinstance(x, cst.Name))
+    statement = next((program.statement(x) for x in names), None)
+    if statement is None or program.function(statement) not in script.functions:
+        return None
+    return statement if changes or program.function(statement) is not script.entry else None
+
+
+def _changes_options(script: Script, kinds: Kinds) -> bool:
+    """Tell whether a program sets its options itself, or handles them as a dictionary."""
+    program = script.program
+    for node in walk(program.module, cst.Attribute):
+        if kinds.is_a(node.value, Kind.SETTINGS) and (
+            program.is_store(node) or node.attr.value == "__dict__"
+        ):
+            return True
+    return any(
+        program.imported(call.func) in ("builtins.setattr", "builtins.vars", "builtins.delattr")
+        and bool(call.args)
+        and kinds.is_a(call.args[0].value, Kind.SETTINGS)
+        for call in walk(program.module, cst.Call)
+    )

@@ -17,6 +17,7 @@ from libcst import metadata
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 OtherT = TypeVar("OtherT", bound=cst.CSTNode)
 ThirdT = TypeVar("ThirdT", bound=cst.CSTNode)
+DefinitionT = TypeVar("DefinitionT", cst.FunctionDef, cst.ClassDef)
 Definition = cst.FunctionDef | cst.ClassDef
 
 # Where PyTorch defines what it also exports under a shorter name.
@@ -343,6 +344,18 @@ def self_parameter(function: cst.FunctionDef) -> str | None:
         for x in function.decorators
     )
     return own[0].name.value if own and not bare else None
+
+
+def with_statements(
+    definition: DefinitionT, added: Sequence[cst.SimpleStatementLine | cst.BaseCompoundStatement]
+) -> DefinitionT:
+    """Return a definition with statements at its beginning, behind its docstring."""
+    block: cst.BaseSuite = definition.body
+    if not added or not isinstance(block, cst.IndentedBlock):
+        return definition
+    num_before: int = 1 if definition.get_docstring() is not None else 0
+    body = [*block.body[:num_before], *added, *block.body[num_before:]]
+    return definition.with_changes(body=block.with_changes(body=body))
 
 
 def parameters(function: cst.FunctionDef) -> tuple[cst.Param, ...]:

@@ -190,20 +190,6 @@ BADS = [
         "training inside the class Trainer",
     ),
     Bad(
-        "settings that are changed",
-        program(
-            head="import argparse",
-            top="""
-            parser = argparse.ArgumentParser()
-            parser.add_argument("--no-cuda", action="store_true")
-            args = parser.parse_args()
-            args.cuda = not args.no_cuda
-            """,
-        ),
-        "args.cuda =",
-        "args.cuda is changed after parsing",
-    ),
-    Bad(
         "subcommands",
         program(
             head="import argparse",

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import libcst as cst
 
 from bessemer.conversion.normal.places import Places, Tracer
 from bessemer.conversion.normal.reading import Readings
-from bessemer.conversion.syntax import method_named, self_parameter
-
-DefinitionT = TypeVar("DefinitionT", cst.FunctionDef, cst.ClassDef)
-Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
+from bessemer.conversion.syntax import method_named, self_parameter, with_statements
 
 
 class Hander(Tracer):
@@ -71,7 +67,7 @@ class Hander(Tracer):
         lines = ["super().__init__(*args, **kwargs)", *(f"self.{name} = {name}" for name in needs)]
         head = f"def __init__(self, {', '.join(needs)}, *args, **kwargs):"
         initial = cst.parse_statement("\n    ".join([head, *lines]) + "\n")
-        return _with_statements(updated_node, [initial])
+        return with_statements(updated_node, [initial])
 
 
 def _in_front(added: list[cst.Arg], given: Sequence[cst.Arg]) -> list[cst.Arg]:
@@ -97,14 +93,4 @@ def _with_parameters(function: cst.FunctionDef, names: tuple[str, ...], *, after
 def _keeping(function: cst.FunctionDef, names: list[str]) -> cst.FunctionDef:
     """Return an `__init__` that keeps parameters in attributes before it does anything else."""
     own = self_parameter(function) or "self"
-    return _with_statements(function, [cst.parse_statement(f"{own}.{name} = {name}\n") for name in names])
-
-
-def _with_statements(definition: DefinitionT, added: Sequence[Statement]) -> DefinitionT:
-    """Return a definition with statements at its beginning, behind its docstring."""
-    block: cst.BaseSuite = definition.body
-    if not added or not isinstance(block, cst.IndentedBlock):
-        return definition
-    num_before: int = 1 if definition.get_docstring() is not None else 0
-    body = [*block.body[:num_before], *added, *block.body[num_before:]]
-    return definition.with_changes(body=block.with_changes(body=body))
+    return with_statements(function, [cst.parse_statement(f"{own}.{name} = {name}\n") for name in names])

@@ -154,18 +154,10 @@ def _globals(analysis: Analysis) -> Iterator[Refusal]:
 
 
 def _settings_changed(analysis: Analysis) -> Iterator[Refusal]:
-    program, kinds = analysis.script.program, analysis.kinds
-    for node in walk(program.module, cst.Attribute):
-        if program.is_store(node) and kinds.is_a(node.value, Kind.SETTINGS):
-            yield refusal(
-                analysis,
-                node,
-                f"{program.code(node)} is changed after parsing; settings cannot be changed",
-                "options that stay what they were given as",
-                f"use a variable: {node.attr.value} = ...",
-            )
-    for name in walk(program.module, cst.Name):
-        if program.is_store(name) and name in analysis.script.options.bound:
+    """Options that are called something else in the settings must be followed to each place."""
+    program, options = analysis.script.program, analysis.script.options
+    for name in walk(program.module, cst.Name) if options.renamed else ():
+        if program.is_store(name) and name in options.bound:
             others = [x for x in program.bindings(name) if x is not name]
             if others:
                 yield refusal(

@@ -50,7 +50,7 @@ class _Finder:
         self.program = analysis.script.program
         self.entry = entry
         self.flow = Flow(self.program, entry)
-        self.building = analysis.script.options.building
+        self.building = analysis.script.options.building - {analysis.parsing}
         self.body = [x for x in statements(entry.body) if x not in self.building]
         self.held = {
             use
