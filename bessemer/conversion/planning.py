@@ -51,7 +51,10 @@ def prepare(analysis: Analysis) -> Prepared:
         best_mode=analysis.logs.best_mode,
         moves=_moves(analysis, rooms),
         rewrites=tuple(
-            sorted((*rewritten.rewrites, *_idle_imports(analysis, rewritten)), key=lambda x: _line(x.where))
+            sorted(
+                (*analysis.normal.rewrites, *rewritten.rewrites, *_idle_imports(analysis, rewritten)),
+                key=lambda x: _line(x.where),
+            )
         ),
         questions=tuple(sorted(set(questions), key=lambda x: _line(x.where))),
         unconverted=tuple(

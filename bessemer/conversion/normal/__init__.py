@@ -1,10 +1,11 @@
 """Normalisation: whatever shape research code has, the converter goes on with one.
 
 The normal form is a single module that holds imports, functions, classes and constants, and one function
-without parameters that does what running the program did. `linking` makes one file of several, `hoisting`
-moves module-level code into the entry function, `closures` hands its variables to the functions and
-classes that read them. Each step keeps the meaning of the program, the order of its effects, and the place
-of every line.
+without parameters that does what running the program did. `linking` makes one file of several,
+`distribution` one process of several; `sharing` puts variables that functions set into an object,
+`hoisting` moves module-level code into the entry function, `closures` hands its variables to the functions
+and classes that read them. Each step keeps the meaning of the program, the order of its effects, and the
+place of every line.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from bessemer.conversion.normal.closures import Nested, close
+from bessemer.conversion.normal.distribution import take_out_distribution
 from bessemer.conversion.normal.hoisting import hoist
 from bessemer.conversion.normal.linking import link
 from bessemer.conversion.normal.places import Places
+from bessemer.conversion.normal.sharing import share
+from bessemer.conversion.plan import Rewrite
 from bessemer.conversion.sources import Source, Sources
 
 __all__ = ["Nested", "Normal", "Places", "normalize"]
@@ -32,6 +36,7 @@ class Normal:
         entry: name of the entry function; None if nothing runs.
         places: where each node stood in the research code.
         nested: definitions that stay inside of the entry function.
+        rewrites: what was changed that the meaning of the program as one process does not keep.
         handed: for each definition, the variables of the entry function that it gets as parameters.
     """
 
@@ -39,6 +44,7 @@ class Normal:
     entry: str | None
     places: Places
     nested: tuple[Nested, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
     handed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -53,8 +59,9 @@ def normalize(read: Sources, entry: Source) -> Normal:
         ConversionError: a local module is used in a way that one namespace cannot give.
     """
     places = Places()
-    hoisted = hoist(link(read, entry, places), places)
+    alone = take_out_distribution(link(read, entry, places), places)
+    hoisted = hoist(share(alone.module, places), places)
     if hoisted.entry is None:
-        return Normal(hoisted.module, None, places)
+        return Normal(hoisted.module, None, places, rewrites=alone.rewrites)
     closed = close(hoisted.module, hoisted.entry, places)
-    return Normal(closed.module, hoisted.entry, places, closed.nested, closed.handed)
+    return Normal(closed.module, hoisted.entry, places, closed.nested, alone.rewrites, closed.handed)

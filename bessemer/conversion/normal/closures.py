@@ -1,10 +1,11 @@
 """Functions and classes that read what the program's start has set get it handed over.
 
-After hoisting, a name that a function reads as a global one may be a local variable of the entry
-function. It becomes a parameter, in front of the others, of the function and of every function that calls
-it; a class takes it in `__init__` and keeps it in an attribute if other methods read it. Where handing over
-a value could differ from reading the name later (`judging` says where), the definition moves into the entry
-function instead, where Python's own closures keep the meaning; the reason is reported.
+After hoisting, a name that a function reads as a global one may be a local variable of the entry function.
+It becomes a parameter, in front of the others, of the function and of every function that calls it; a class
+takes it in `__init__` and keeps it in an attribute if other methods read it. A variable that may have no
+value yet at a call gets None at first. Where handing over a value could differ from reading the name later
+(`judging` says where), the definition moves into the entry function instead, where Python's own closures
+keep the meaning; the reason is reported.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class Closed:
 def close(module: cst.Module, entry: str, places: Places) -> Closed:
     """Hand variables of the entry function to the definitions that read them."""
     nested: dict[str, Nested] = {}
+    empty: set[str] = set()
     while True:
-        program = understand(_arranged(module, entry, nested.keys(), places), "", places.known)
+        program = understand(_arranged(module, entry, nested.keys(), empty, places), "", places.known)
         places.learn(program.stood)
         readings = Readings(program, entry)
         judge = Judge(program, readings)
@@ -58,15 +60,23 @@ def close(module: cst.Module, entry: str, places: Places) -> Closed:
             reason = judge.reason(definition)
             if reason:
                 found[name] = Nested(places.of(definition) or "", name, reason)
+        if judge.unset - empty:
+            empty |= judge.unset
+            continue
         if not found:
             changed = program.module.visit(Hander(readings, places))
             return Closed(changed, tuple(nested.values()), readings.needs)
         nested.update(found)
 
 
-def _arranged(module: cst.Module, entry: str, nested: Collection[str], places: Places) -> cst.Module:
-    """Return a module with some definitions moved to the start of the entry function."""
-    if not nested:
+def _arranged(
+    module: cst.Module, entry: str, nested: Collection[str], empty: Collection[str], places: Places
+) -> cst.Module:
+    """Return a module with some definitions moved to the start of the entry function.
+
+    `empty` are variables that get None there, in front of everything else.
+    """
+    if not nested and not empty:
         return module
     inside = _Nonlocal(places)
     moved = [
@@ -81,7 +91,10 @@ def _arranged(module: cst.Module, entry: str, nested: Collection[str], places: P
         if name in nested:
             continue
         if isinstance(statement, cst.FunctionDef) and name == entry:
-            made = [cst.parse_statement(f"{x} = None\n") for x in _never_set(statement, moved)]
+            names = sorted({*empty, *_never_set(statement, moved)})
+            made = [cst.parse_statement(f"{x} = None\n") for x in names]
+            for line in made:
+                places.put(line, statement)
             changed = statement.with_changes(
                 body=statement.body.with_changes(body=[*made, *moved, *statement.body.body])
             )

@@ -48,12 +48,17 @@ _MODULE_NAMES = frozenset(
 
 
 class Judge:
-    """Says why a definition of a hoisted program cannot get handed what it reads."""
+    """Says why a definition of a hoisted program cannot get handed what it reads.
+
+    Attributes:
+        unset: the variables that may be without a value where a definition that reads them is called.
+    """
 
     def __init__(self, program: Program, readings: Readings) -> None:
         self.program = program
         self.readings = readings
         self.flow = Flow(program, readings.entry)
+        self.unset: set[str] = set()
 
     def reason(self, definition: Definition) -> str:
         """Return why a definition has to stay with the variables that it reads; empty if it has not."""
@@ -91,6 +96,7 @@ class Judge:
             return ""
         before = self.flow.set_before(self._statement_of_entry(call))
         unset = sorted(x for x in needs if x not in before and not self._is_target(call, x))
+        self.unset.update(unset)
         return f"{unset[0]} may not be set yet where it is called" if unset else ""
 
     def _statement_of_entry(self, node: cst.CSTNode) -> cst.BaseStatement:

@@ -29,7 +29,7 @@ class Readings:
         self.variables = program.own_names(self.entry.body)
         self._uses = find_names(program.module).uses
         self.users = {
-            name: [x for x in self._counted(name) if x is not definition.name]
+            name: [x for x in self._counted(name) if x is not definition.name and not self._only_asks(x)]
             for name, definition in self.definitions.items()
         }
         self.reads = {name: self._reads(x) for name, x in self.definitions.items()}
@@ -38,6 +38,16 @@ class Readings:
     def _counted(self, name: str) -> list[cst.Name]:
         uses = self._uses.get(name, ())
         return [x for x in uses if self.program.enclosing(x, cst.Annotation) is None]
+
+    def _only_asks(self, use: cst.Name) -> bool:
+        """Tell whether a class is named as a type alone, as in `super(Net, self)` or `isinstance(x, Net)`."""
+        arg = self.program.parent(use)
+        call = self.program.parents.get(arg)
+        if not (isinstance(arg, cst.Arg) and isinstance(call, cst.Call)):
+            return False
+        name = self.program.imported(call.func)
+        position = {"builtins.super": 0, "builtins.isinstance": 1, "builtins.issubclass": 1}.get(name or "")
+        return position is not None and len(call.args) > position and call.args[position] is arg
 
     def _reads(self, definition: Definition) -> dict[str, list[cst.Name]]:
         held = set(walk(definition, cst.Name))

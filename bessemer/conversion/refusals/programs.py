@@ -12,28 +12,23 @@ from bessemer.conversion.refusals.base import Refusal, refusal
 from bessemer.conversion.rewrites.run_parameter import entry_parameters
 from bessemer.conversion.syntax import walk
 
-_DISTRIBUTED = (
-    "torch.distributed.",
-    "torch.multiprocessing.",
-    "torch.nn.parallel.",
-    "torch.utils.data.distributed.",
-    "multiprocessing.",
+_PROCESSES = frozenset(
+    {"multiprocessing.Process", "torch.multiprocessing.Process", "torch.multiprocessing.spawn"}
 )
-
-
-_PARALLEL = frozenset({"torch.nn.DataParallel", "torch.nn.parallel.data_parallel"})
+_RPC = "torch.distributed.rpc."
 
 
 def _distribution(analysis: Analysis) -> Iterator[Refusal]:
+    """Processes that the program starts itself, in a way that is no call of one function."""
     program = analysis.script.program
     for call in walk(program.module, cst.Call):
         name = program.imported(call.func) or ""
-        if name.startswith(_DISTRIBUTED) or name in _PARALLEL:
+        if name in _PROCESSES or name.startswith(_RPC):
             yield refusal(
                 analysis,
                 call,
-                f"{name}: the program distributes itself",
-                "a program for one process; Bessemer makes it run on many",
+                f"{name}: the program starts processes that work together",
+                "a program for one process, or torch.multiprocessing.spawn; Bessemer makes it run on many",
                 "convert the version that trains in one process",
             )
 
