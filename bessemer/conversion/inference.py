@@ -1,12 +1,14 @@
 """What kind of thing an expression of the research code is: a model, an optimizer, a loader, ...
 
 The converter acts on a name only when it can say what the name holds. Kinds are followed through
-assignments, tuples, conditional expressions, parameters and the returns of the program's own
-functions; whatever cannot be followed has no kind, and the callers of this module are careful then.
+assignments, tuples, conditional expressions, parameters, attributes of the program's own objects, and the
+returns of its own functions and methods; whatever cannot be followed has no kind, and the callers of this
+module are careful then.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -14,7 +16,15 @@ from enum import Enum
 import libcst as cst
 from libcst import matchers as m
 
-from bessemer.conversion.syntax import Definition, Program, parameters, walk, walk_own
+from bessemer.conversion.syntax import (
+    Definition,
+    Program,
+    method_named,
+    parameters,
+    self_parameter,
+    walk,
+    walk_own,
+)
 
 
 class Kind(Enum):
@@ -31,6 +41,8 @@ class Kind(Enum):
     DEVICE = "torch.device"
     DEVICE_NAME = "name of a device"
     SETTINGS = "parsed options"
+    OBJECT = "an instance of one of the program's own classes, or a namespace"
+    NUMBER = "a whole number that is written out"
     NOTHING = "None"
     TUPLE = "tuple"
 
@@ -40,13 +52,14 @@ class Value:
     """A kind, where values of it were made, and for a tuple what is in it.
 
     `origins` are the constructor calls that the value may come from; `optional` says that it may
-    also be None.
+    also be None; `owner` is the program's own class that it is an instance of.
     """
 
     kind: Kind
     origins: frozenset[cst.Call] = frozenset()
     items: tuple[Value | None, ...] = ()
     optional: bool = False
+    owner: cst.ClassDef | None = None
 
 
 STATEFUL = frozenset({Kind.MODULE, Kind.OPTIMIZER, Kind.SCHEDULER, Kind.SCALER})
@@ -89,6 +102,14 @@ class Kinds:
             name = program.defined(call.func)
             if name in self.calls:
                 self.calls[name].append(call)
+        self._stores: dict[str, list[cst.Attribute]] = defaultdict(list)
+        self._by_method: dict[str, list[cst.Call]] = defaultdict(list)
+        for node in walk(program.module, cst.Attribute):
+            if program.is_store(node):
+                self._stores[node.attr.value].append(node)
+            outer = program.parent(node)
+            if isinstance(outer, cst.Call) and outer.func is node:
+                self._by_method[node.attr.value].append(outer)
 
     def of(self, node: cst.CSTNode) -> Value | None:
         """Return the kind of an expression, a name being bound or a parameter; None if unknown."""
@@ -142,8 +163,12 @@ class Kinds:
         if node in self._settings:
             return Value(Kind.SETTINGS)
         match node:
-            case cst.Name() if self._program.is_store(node):
+            case cst.Name() | cst.Attribute() if self._program.is_store(node):
                 return self._bound(node)
+            case cst.Attribute():
+                return self._attribute(node)
+            case cst.Integer():
+                return Value(Kind.NUMBER)
             case cst.Name() if node.value == "None":
                 return Value(Kind.NOTHING)
             case cst.Name():
@@ -160,10 +185,87 @@ class Kinds:
                 text = str(node.evaluated_value)
                 named = text.split(":")[0] in _DEVICE_WORDS
                 return Value(Kind.DEVICE_NAME) if named else None
+            case cst.FormattedString(parts=[cst.FormattedStringText(value="cuda:" | "cuda" | "cpu"), *_]):
+                return Value(Kind.DEVICE_NAME)
         return None
 
-    def _bound(self, name: cst.Name) -> Value | None:
-        """Follow a name that is written to what is written into it."""
+    def _attribute(self, node: cst.Attribute) -> Value | None:
+        """Follow an attribute of one of the program's own objects to what is stored in it."""
+        value = self.of(node.value)
+        if value is None or not (value.kind is Kind.SETTINGS or value.owner or value.kind is Kind.OBJECT):
+            return None
+        return self.attribute(value, node.attr.value)
+
+    def attribute(self, value: Value, name: str) -> Value | None:
+        """Return what an attribute of an object is known to hold."""
+        return _join(self.of(store) for store in self.stores(value, name))
+
+    def stores(self, value: Value, name: str) -> list[cst.Attribute]:
+        """Return where the program sets an attribute of an object."""
+        return [x for x in self._stores.get(name, ()) if self._same_object(value, self.of(x.value))]
+
+    def attributes(self, value: Value) -> list[str]:
+        """Return the attributes of an object that the program sets, in the order of the file."""
+        return [name for name in self._stores if self.stores(value, name)]
+
+    def _same_object(self, one: Value, other: Value | None) -> bool:
+        """Tell whether two values may be the same object, or objects of the same class."""
+        if other is None or one.kind is not other.kind:
+            return False
+        if one.kind is Kind.SETTINGS:
+            return True
+        if one.owner is not None and other.owner is not None:
+            return self._is_kind_of(one.owner, other.owner) or self._is_kind_of(other.owner, one.owner)
+        return one.owner is other.owner and bool(one.origins & other.origins)
+
+    def _is_kind_of(self, owner: cst.ClassDef, base: cst.ClassDef) -> bool:
+        return base in self.lineage(owner)
+
+    def lineage(self, owner: cst.ClassDef) -> list[cst.ClassDef]:
+        """Return a class and the classes of the program that it derives from."""
+        found = [owner]
+        for known in found:
+            for base in known.bases:
+                local = self.definitions.get(self._program.defined(base.value) or "")
+                if isinstance(local, cst.ClassDef) and local not in found:
+                    found.append(local)
+        return found
+
+    def method(self, owner: cst.ClassDef, name: str) -> cst.FunctionDef | None:
+        """Return a method of a class, its own or inherited from a class of the program."""
+        found = (method_named(x, name) for x in self.lineage(owner))
+        return next((x for x in found if x is not None), None)
+
+    def callee(self, call: cst.Call) -> cst.FunctionDef | None:
+        """Return the function or method of the program that a call runs; of a class, its `__init__`."""
+        func = call.func
+        definition = self.definitions.get(self._program.defined(func) or "")
+        if isinstance(definition, cst.ClassDef):
+            return self.method(definition, "__init__")
+        if definition is not None:
+            return definition
+        if isinstance(func, cst.Attribute):
+            value = self.of(func.value)
+            return self.method(value.owner, func.attr.value) if value is not None and value.owner else None
+        bound = self._program.bindings(func) if isinstance(func, cst.Name) else ()
+        nested = bound[0] if len(bound) == 1 else None
+        return nested if isinstance(nested, cst.FunctionDef) else None
+
+    def callers(self, function: cst.FunctionDef) -> list[cst.Call]:
+        """Return the calls of a function or method of the program, as far as they can be followed."""
+        name = function.name.value
+        owner: cst.CSTNode | None = self._program.enclosing(function, cst.ClassDef, cst.FunctionDef)
+        if owner is None:
+            return self.calls.get(name, [])
+        if isinstance(owner, cst.FunctionDef):
+            inside = walk(owner.body, cst.Call)
+            return [x for x in inside if isinstance(x.func, cst.Name) and x.func.value == name]
+        if name == "__init__" and isinstance(owner, cst.ClassDef):
+            return self.calls.get(owner.name.value, [])
+        return [x for x in self._by_method.get(name, ()) if self.callee(x) is function]
+
+    def _bound(self, name: cst.Name | cst.Attribute) -> Value | None:
+        """Follow a name or attribute that is written to what is written into it."""
         path: list[int] = []
         node: cst.CSTNode = name
         for outer in self._program.ancestors(name):
@@ -185,6 +287,9 @@ class Kinds:
         return [value for value in self._arguments(parameter) if value is not None]
 
     def _parameter(self, parameter: cst.Param) -> Value | None:
+        own = self._own_class(parameter)
+        if own is not None:
+            return self._instance(own, frozenset(self.calls.get(own.name.value, ())))
         values = self._arguments(parameter)
         given = [self.of(value) for value in values if value is not None]
         if parameter.default is not None and len(given) < len(values):
@@ -195,16 +300,30 @@ class Kinds:
         function = self._program.parent(self._program.parent(parameter))
         if not isinstance(function, cst.FunctionDef):
             return []
-        name, shift = function.name.value, 0
-        if isinstance(self._program.enclosing(function, cst.ClassDef), cst.ClassDef):
-            if name != "__init__":
-                return []
-            owner = self._program.definition(function)
-            name, shift = (owner.name.value, 1) if owner is not None else (name, 0)
-        calls = self.calls.get(name, [])
+        owner = self._program.enclosing(function, cst.ClassDef, cst.FunctionDef)
+        shift = 1 if isinstance(owner, cst.ClassDef) and self_parameter(function) is not None else 0
         named = parameters(function)
         index = next((i for i, x in enumerate(named) if x is parameter), shift - 1) - shift
-        return [_passed(call, parameter.name.value, index) for call in calls]
+        return [_passed(call, parameter.name.value, index) for call in self.callers(function)]
+
+    def _own_class(self, parameter: cst.Param) -> cst.ClassDef | None:
+        """Return the class whose objects a parameter is, if it is the first of a method."""
+        function = self._program.parent(self._program.parent(parameter))
+        if not isinstance(function, cst.FunctionDef):
+            return None
+        owner = self._program.enclosing(function, cst.ClassDef, cst.FunctionDef)
+        if not isinstance(owner, cst.ClassDef) or self.definitions.get(owner.name.value) is not owner:
+            return None
+        is_first = parameters(function)[0] is parameter and self_parameter(function) is not None
+        return owner if is_first else None
+
+    def _instance(self, owner: cst.ClassDef, origins: frozenset[cst.Call]) -> Value:
+        kind = Kind.OBJECT
+        if self.is_module_class(owner):
+            kind = Kind.MODULE
+        elif self.is_dataset_class(owner):
+            kind = Kind.DATASET
+        return Value(kind, origins, owner=owner)
 
     def _call(self, call: cst.Call) -> Value | None:
         imported = self._program.imported(call.func)
@@ -212,13 +331,10 @@ class Kinds:
             return self._imported_call(call, imported)
         definition = self.definitions.get(self._program.defined(call.func) or "")
         if isinstance(definition, cst.ClassDef):
-            if self.is_module_class(definition):
-                return Value(Kind.MODULE, frozenset({call}))
-            if self.is_dataset_class(definition):
-                return Value(Kind.DATASET, frozenset({call}))
-            return None
-        if isinstance(definition, cst.FunctionDef):
-            returns = [x.value for x in walk_own(definition, cst.Return) if x.value is not None]
+            return self._instance(definition, frozenset({call}))
+        function = self.callee(call)
+        if function is not None:
+            returns = [x.value for x in walk_own(function, cst.Return) if x.value is not None]
             return _join(self.of(value) for value in returns)
         if isinstance(call.func, cst.Attribute) and call.func.attr.value in _SAME_AFTER:
             value = self.of(call.func.value)
@@ -236,6 +352,10 @@ class Kinds:
             return Value(Kind.DEVICE)
         if name == "torch.utils.data.DataLoader":
             return Value(Kind.LOADER, here)
+        if name == "types.SimpleNamespace":
+            return Value(Kind.OBJECT, here)
+        if name == "builtins.int" and call.args and isinstance(call.args[0].value, cst.SimpleString):
+            return Value(Kind.NUMBER)
         if name == "torch.utils.data.random_split":
             return None
         if name in _DATASET_BASES or name.startswith("torchvision.datasets."):
@@ -290,7 +410,8 @@ def _join(values: Iterable[Value | None]) -> Value | None:
             return Value(Kind.DEVICE_NAME)
         return None
     optional = len(solid) < len(found) or any(value.optional for value in solid)
-    first = replace(solid[0], optional=optional)
+    owner = solid[0].owner if len({value.owner for value in solid}) == 1 else None
+    first = replace(solid[0], optional=optional, owner=owner)
     if first.kind is Kind.TUPLE:
         if len({len(value.items) for value in solid}) > 1:
             return None

@@ -64,7 +64,7 @@ class Logs:
 def find_logs(script: Script, kinds: Kinds, training: Training, state: State) -> Logs:
     """Read every `print` in the functions of a program."""
     finder = _Finder(script, kinds, training, state)
-    for function in script.functions:
+    for function in script.callables:
         for call in walk(function, cst.Call):
             if script.program.imported(call.func) == "builtins.print":
                 finder.visit(function, call)
@@ -202,7 +202,7 @@ class _Finder:
         inline = any(x.function is function and not x.trains for x in self.training.loader_loops)
         if measured == "train" or (direct and measured is None and not (inline and said)):
             return "train"
-        from_loops = "train" if function.name.value in self.training.stepping else "eval"
+        from_loops = "train" if function in self.training.stepping else "eval"
         return said or measured or from_loops
 
     def _measured_by(self, value: cst.CSTNode) -> str | None:
@@ -211,7 +211,7 @@ class _Finder:
             function = self.script.definition(self.program.defined(call.func) or "")
             if function is None:
                 continue
-            if function.name.value in self.training.stepping:
+            if function in self.training.stepping:
                 return "train"
             if any(loop.function is function for loop in self.training.loader_loops):
                 return phase_in(words_of(function.name.value)) or "eval"

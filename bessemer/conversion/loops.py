@@ -34,15 +34,17 @@ class LoaderLoop:
 class Training:
     """How a program trains.
 
-    `steps` are the calls in which an optimizer steps, `stepping` the functions in which one does,
-    directly or through calls. `top` is the outermost loop that trains, in the function `where`.
+    `steps` are the calls in which an optimizer steps, `stepping` the functions and methods in which one
+    does, directly or through calls. `top` is the outermost loop that trains, in the function `where`.
+    `by_hand` says that no optimizer steps anywhere, so that `steps` are calls of `backward`.
     """
 
     steps: tuple[cst.Call, ...]
-    stepping: frozenset[str]
+    stepping: frozenset[cst.FunctionDef]
     loader_loops: tuple[LoaderLoop, ...]
     top: Loop | None
     where: cst.FunctionDef | None
+    by_hand: bool = False
 
     @property
     def outer(self) -> Loop | None:
@@ -82,29 +84,33 @@ def call_graph(script: Script) -> Mapping[str, frozenset[str]]:
 def find_training(script: Script, kinds: Kinds) -> Training:
     """Find the optimizer's steps and the loops around them."""
     program = script.program
-    steps = tuple(call for call in walk(program.module, cst.Call) if _is_step(kinds, call))
-    direct = {f.name.value for call in steps if (f := program.definition(call)) is not None}
-    stepping = _callers(call_graph(script), direct)
+    calls = list(walk(program.module, cst.Call))
+    steps = tuple(call for call in calls if _is_step(kinds, call))
+    by_hand = not steps
+    if by_hand:
+        steps = tuple(call for call in calls if call_of(call, "backward") is not None)
+    direct = {f for call in steps if (f := program.function(call)) is not None}
+    stepping = _callers(script, kinds, direct)
     loops = tuple(
         found
-        for function in script.functions
+        for function in script.callables
         for node in walk(function, cst.For)
         if (found := _loader_loop(program, kinds, stepping, steps, function, node)) is not None
     )
     top, where = None, None
     if script.entry is not None and steps:
-        top, where = _top(script, steps, stepping, script.entry)
-    return Training(steps, stepping, loops, top, where)
+        top, where = _top(script, kinds, steps, stepping, script.entry)
+    return Training(steps, stepping, loops, top, where, by_hand)
 
 
 def contains_step(
-    program: Program,
+    kinds: Kinds,
     steps: tuple[cst.Call, ...],
-    stepping: frozenset[str],
+    stepping: frozenset[cst.FunctionDef],
     node: cst.CSTNode,
 ) -> bool:
     """Tell whether running a node may let an optimizer step."""
-    return any(call in steps or program.defined(call.func) in stepping for call in walk(node, cst.Call))
+    return any(call in steps or kinds.callee(call) in stepping for call in walk(node, cst.Call))
 
 
 def loader_in(
@@ -128,7 +134,7 @@ def loader_in(
 def _loader_loop(
     program: Program,
     kinds: Kinds,
-    stepping: frozenset[str],
+    stepping: frozenset[cst.FunctionDef],
     steps: tuple[cst.Call, ...],
     function: cst.FunctionDef,
     node: cst.For,
@@ -138,7 +144,7 @@ def _loader_loop(
         return None
     loader, counter, bar = found
     value = kinds.of(loader)
-    trains = contains_step(program, steps, stepping, node.body)
+    trains = contains_step(kinds, steps, stepping, node.body)
     origins = value.origins if value is not None else frozenset()
     return LoaderLoop(node, function, loader, origins, trains, counter, bar)
 
@@ -148,28 +154,41 @@ def _is_step(kinds: Kinds, call: cst.Call) -> bool:
     return method is not None and kinds.is_a(method.value, Kind.OPTIMIZER, Kind.SCALER)
 
 
-def _callers(graph: Mapping[str, frozenset[str]], direct: set[str]) -> frozenset[str]:
+def _callers(script: Script, kinds: Kinds, direct: set[cst.FunctionDef]) -> frozenset[cst.FunctionDef]:
+    """Return functions, and all functions that call them or hand them around."""
+    program = script.program
     reached = set(direct)
-    while more := {name for name, used in graph.items() if used & reached} - reached:
-        reached |= more
+    waiting = list(direct)
+    while waiting:
+        function = waiting.pop()
+        named = [x for x in walk(program.module, cst.Name) if program.defined(x) == function.name.value]
+        uses: list[cst.CSTNode] = [*kinds.callers(function)]
+        if program.definition(function) is function:
+            uses += [x for x in named if program.is_load(x)]
+        for use in uses:
+            caller = program.function(use)
+            if caller is not None and caller not in reached:
+                reached.add(caller)
+                waiting.append(caller)
     return frozenset(reached)
 
 
 def _top(
     script: Script,
+    kinds: Kinds,
     steps: tuple[cst.Call, ...],
-    stepping: frozenset[str],
+    stepping: frozenset[cst.FunctionDef],
     function: cst.FunctionDef,
 ) -> tuple[Loop | None, cst.FunctionDef | None]:
     """Go down from the entry point to the first loop that trains."""
     program = script.program
-    seen: set[str] = set()
-    while function.name.value not in seen:
-        seen.add(function.name.value)
+    seen: set[cst.FunctionDef] = set()
+    while function not in seen:
+        seen.add(function)
         loops = [
             node
             for node in walk_own(function, cst.For, cst.While)
-            if contains_step(program, steps, stepping, node)
+            if contains_step(kinds, steps, stepping, node)
         ]
         outermost = [x for x in loops if not any(y in loops for y in program.ancestors(x))]
         if len(outermost) > 1:
@@ -181,13 +200,12 @@ def _top(
             )
         if outermost:
             return outermost[0], function
-        called = [
+        called = {
             target
             for call in walk_own(function, cst.Call)
-            if (target := script.definition(program.defined(call.func) or "")) is not None
-            and target.name.value in stepping
-        ]
-        if len(called) != 1 or not isinstance(called[0], cst.FunctionDef):
+            if (target := kinds.callee(call)) is not None and target in stepping
+        }
+        if len(called) != 1:
             return None, None
-        function = called[0]
+        (function,) = called
     return None, None

@@ -149,7 +149,8 @@ def _role(analysis: Analysis, definition: Definition) -> Room | None:
 
 
 def _trains(analysis: Analysis, definition: Definition) -> bool:
-    return definition.name.value in analysis.training.stepping
+    program = analysis.script.program
+    return any(program.definition(x) is definition for x in analysis.training.stepping)
 
 
 def _is_entry(analysis: Analysis, definition: Definition) -> bool:
@@ -158,7 +159,8 @@ def _is_entry(analysis: Analysis, definition: Definition) -> bool:
 
 def _evaluates(analysis: Analysis, definition: Definition) -> bool:
     loops = analysis.training.loader_loops
-    return any(x.function is definition and not x.trains for x in loops)
+    program = analysis.script.program
+    return any(program.definition(x.function) is definition and not x.trains for x in loops)
 
 
 def _is_loss(analysis: Analysis, definition: Definition) -> bool:

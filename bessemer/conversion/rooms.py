@@ -115,8 +115,8 @@ class _Composer:
                 made.append(_parse(f"from {self.package}.{path} import {name}"))
             elif name == "Settings":
                 made.append(_parse(f"from {self.package}.config.settings import Settings"))
-            elif name == "Run":
-                made.append(_parse("from bessemer import Run"))
+            elif name in ("Run", "current_run"):
+                made.append(_parse(f"from bessemer import {name}"))
             else:
                 made += self._research_imports(name, chains)
         if "matplotlib.pyplot.gcf" in chains and "matplotlib" not in missing:

@@ -56,6 +56,22 @@ class Script:
         """The functions at module level, in the order of the file."""
         return tuple(x for x in self.definitions if isinstance(x, cst.FunctionDef))
 
+    @property
+    def callables(self) -> tuple[cst.FunctionDef, ...]:
+        """The functions at module level and the methods of classes, but for those of data sets.
+
+        What a data set does may happen in a process that has no run.
+        """
+        found: list[cst.FunctionDef] = []
+        for definition in self.definitions:
+            if isinstance(definition, cst.FunctionDef):
+                found.append(definition)
+                continue
+            methods = [x for x in definition.body.body if isinstance(x, cst.FunctionDef)]
+            if not any(x.name.value in ("__getitem__", "__iter__") for x in methods):
+                found += methods
+        return tuple(found)
+
     def definition(self, name: str) -> Definition | None:
         """Return the definition of this name."""
         return next((x for x in self.definitions if x.name.value == name), None)

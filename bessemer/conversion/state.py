@@ -49,7 +49,7 @@ class State:
 def find_state(script: Script, kinds: Kinds, training: Training, taken: frozenset[str]) -> State:
     """Find what every hooked loop carries, and decide how it is kept."""
     finder = _Finder(script, kinds, training, taken)
-    for function in script.functions:
+    for function in script.callables:
         finder.visit(function)
     return State(
         tuple(finder.holders),

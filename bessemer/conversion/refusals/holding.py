@@ -11,8 +11,7 @@ from bessemer.conversion.inference import STATEFUL, Kind, call_of
 from bessemer.conversion.refusals.base import Refusal, refusal
 from bessemer.conversion.rewrites.effects import is_free_of_effects
 from bessemer.conversion.rewrites.placement import PlacementRewriter, is_conditional_move
-from bessemer.conversion.rewrites.run_parameter import needing
-from bessemer.conversion.rewrites.tracking import stateful, tracked
+from bessemer.conversion.rewrites.tracking import stateful
 from bessemer.conversion.syntax import walk
 
 
@@ -21,10 +20,10 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
     program, kinds = analysis.script.program, analysis.kinds
     if analysis.training.where is None:
         return
-    names = tracked(analysis)
     held = stateful(analysis)
-    known = frozenset().union(*(held[name].origins for name in names))
-    for name in held.keys() - set(names):
+    for name, missing in held.items():
+        if missing.surely:
+            continue
         yield refusal(
             analysis,
             analysis.training.where,
@@ -32,15 +31,12 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
             "models, optimizers and schedulers that are made in any case",
             f"give {name} a value in any case, such as None",
         )
+    known = frozenset().union(*(x.value.origins for x in held.values()))
     for call in walk(program.module, cst.Call):
         value = kinds.of(call)
         if value is None or call not in value.origins or call in known:
             continue
-        if isinstance(program.definition(call), cst.ClassDef):
-            continue
         if value.kind in STATEFUL - {Kind.MODULE} and program.function(call) is not None:
-            if any(call in held[name].origins for name in held):
-                continue
             yield refusal(
                 analysis,
                 call,
@@ -75,43 +71,18 @@ def _moves(analysis: Analysis) -> Iterator[Refusal]:
 
 
 def unreachable(analysis: Analysis, uses: Sequence[cst.CSTNode]) -> Iterator[Refusal]:
-    """Who gets the run as a parameter must be called, and nothing else."""
+    """What needs the run must be in a function or a method, which can get it or ask for it."""
     program = analysis.script.program
     for node in uses:
         owner = program.definition(node)
-        if isinstance(owner, cst.ClassDef):
+        if isinstance(owner, cst.ClassDef) and program.function(node) is None:
             yield refusal(
                 analysis,
                 node,
-                f"this is inside the class {owner.name.value}, whose methods cannot get the run",
+                f"this is made in the body of the class {owner.name.value}, before there is a run",
                 "loaders, devices and options that are used in functions",
-                "hand what the class needs to its constructor",
+                "make it in __init__",
             )
-    names = needing(analysis, uses)
-    entry = analysis.script.entry
-    for name in walk(program.module, cst.Name):
-        if program.defined(name) not in names or not program.is_load(name):
-            continue
-        parent = program.parent(name)
-        if isinstance(parent, cst.Call) and parent.func is name:
-            if isinstance(program.definition(name), cst.ClassDef):
-                yield refusal(
-                    analysis,
-                    name,
-                    f"{name.value} needs the run, and is called in a class",
-                    "training, evaluation and loaders in functions",
-                    "move the call into a function",
-                )
-            continue
-        if entry is not None and program.defined(name) == entry.name.value:
-            continue
-        yield refusal(
-            analysis,
-            name,
-            f"{name.value} needs the run, and is handed around as a value",
-            "functions that are called by their name",
-            "call it directly",
-        )
 
 
 RULES = (

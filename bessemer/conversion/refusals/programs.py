@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import Kind
 from bessemer.conversion.refusals.base import Refusal, refusal
 from bessemer.conversion.rewrites.run_parameter import entry_parameters
 from bessemer.conversion.syntax import walk
@@ -53,14 +52,6 @@ def _no_training(analysis: Analysis) -> Iterator[Refusal]:
             "a program that trains a model",
             "give the script that trains",
         )
-    elif not training.steps:
-        yield refusal(
-            analysis,
-            backward[0],
-            "backward() without the step of an optimizer that can be followed to torch.optim",
-            "an optimizer of torch.optim in a variable, and its step()",
-            "hold the optimizer in a plain variable, and hand it to the functions that step it",
-        )
     elif training.top is None:
         yield refusal(
             analysis,
@@ -90,33 +81,6 @@ def _entry_shape(analysis: Analysis) -> Iterator[Refusal]:
         )
     if entry.asynchronous is not None:
         yield refusal(analysis, entry, "the entry point is async", "a plain function", "remove async")
-
-
-def _methods(analysis: Analysis) -> Iterator[Refusal]:
-    program = analysis.script.program
-    for call in analysis.training.steps:
-        owner = program.definition(call)
-        if isinstance(owner, cst.ClassDef):
-            yield refusal(
-                analysis,
-                call,
-                f"training inside the class {owner.name.value}",
-                "training in functions; classes that train are not converted yet",
-                "move the training loop into a function",
-            )
-    for node in walk(program.module, cst.Attribute):
-        is_self = isinstance(node.value, cst.Name) and program.is_store(node)
-        pair = program.parents.get(program.parents.get(node, node))
-        if is_self and isinstance(pair, cst.Assign):
-            value = analysis.kinds.of(pair.value)
-            if value is not None and value.kind in (Kind.OPTIMIZER, Kind.LOADER):
-                yield refusal(
-                    analysis,
-                    node,
-                    f"the {value.kind.value} is held in an attribute, {program.code(node)}",
-                    "models, optimizers and loaders in plain variables",
-                    "return it from a function, or make it in the entry point",
-                )
 
 
 def _globals(analysis: Analysis) -> Iterator[Refusal]:
@@ -168,7 +132,6 @@ RULES = (
     _distribution,
     _no_training,
     _entry_shape,
-    _methods,
     _globals,
     _settings_changed,
 )

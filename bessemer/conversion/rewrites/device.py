@@ -29,13 +29,13 @@ class DeviceRewriter(Rewriter):
         super().__init__(analysis)
         self._assignments = {
             statement: target
-            for function in analysis.script.functions
+            for function in analysis.script.callables
             for statement in walk(function, cst.SimpleStatementLine)
             if (target := self._target(statement)) is not None
         }
         self._choices = {
             node: target
-            for function in analysis.script.functions
+            for function in analysis.script.callables
             for node in walk(function, cst.If)
             if (target := self._choice(node)) is not None
         }
@@ -105,7 +105,7 @@ class DeviceRewriter(Rewriter):
         idle: set[cst.CSTNode] = set()
         while more := {
             statement
-            for function in self.analysis.script.functions
+            for function in self.analysis.script.callables
             for statement in walk(function, cst.SimpleStatementLine)
             if statement not in idle
             and statement not in self._assignments

@@ -29,7 +29,7 @@ class PlacementRewriter(Rewriter):
 
     def __init__(self, analysis: Analysis) -> None:
         super().__init__(analysis)
-        functions = analysis.script.functions
+        functions = analysis.script.callables
         calls = [call for function in functions for call in walk(function, cst.Call)]
         self._moves = {call for call in calls if self._is_move(call)}
         self._made = self._never_moved(calls)

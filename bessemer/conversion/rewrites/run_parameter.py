@@ -1,17 +1,19 @@
 """Functions that need the run get it as their first parameter, and every call hands it over.
 
-The entry point becomes `main(run, args)`.
+The entry point becomes `main(run, args)`. Methods, and functions that are handed around, ask for it with
+`run = current_run()`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
-from bessemer.conversion.syntax import code_of, parameters, walk_own
+from bessemer.conversion.syntax import code_of, parameters, walk, walk_own, with_statements
 
 
 class RunParameterRewriter(Rewriter):
@@ -22,7 +24,7 @@ class RunParameterRewriter(Rewriter):
 
     def __init__(self, analysis: Analysis, uses: Iterable[cst.CSTNode] = ()) -> None:
         super().__init__(analysis)
-        self.with_run = needing(analysis, uses)
+        self.needs = needing(analysis, uses)
         entry = analysis.script.entry
         self._entry = entry.name.value if entry is not None else None
 
@@ -33,7 +35,7 @@ class RunParameterRewriter(Rewriter):
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Hand over what the called function needs."""
         name = self.program.defined(original_node.func)
-        if name == self._entry or name not in self.with_run:
+        if name == self._entry or name not in {x.name.value for x in self.needs.given}:
             return updated_node
         given = cst.Arg(cst.Name(self.analysis.run))
         if updated_node.args:
@@ -45,13 +47,18 @@ class RunParameterRewriter(Rewriter):
     def leave_FunctionDef(
         self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef
     ) -> LeftStatement:
-        """Add the parameters."""
+        """Add the parameters, or the line that asks for the run."""
+        name = original_node.name.value
+        if original_node in self.needs.asking:
+            line = cst.parse_statement(f"{self.analysis.run} = current_run()")
+            reason = "it uses the run, or hands it on, and cannot get it from its callers"
+            self.note(original_node, code_of(line), reason, before=f"def {name}(...)")
+            return with_statements(updated_node, [line])
         if self.program.definition(original_node) is not original_node:
             return updated_node
-        name = original_node.name.value
         if original_node is self.analysis.script.entry:
             return self._entry_point(original_node, updated_node)
-        if name not in self.with_run:
+        if original_node not in self.needs.given:
             return updated_node
         held = updated_node.params
         field = "posonly_params" if held.posonly_params else "params"
@@ -75,25 +82,48 @@ class RunParameterRewriter(Rewriter):
         return updated.with_changes(params=params, returns=returns)
 
 
-def needing(analysis: Analysis, uses: Iterable[cst.CSTNode]) -> frozenset[str]:
-    """Return the functions that hold one of these nodes, and all functions that call them."""
+@dataclass(frozen=True)
+class Needs:
+    """Who needs the run: the functions that it is given to, and those that ask for it."""
+
+    given: frozenset[cst.FunctionDef]
+    asking: frozenset[cst.FunctionDef]
+
+
+def needing(analysis: Analysis, uses: Iterable[cst.CSTNode]) -> Needs:
+    """Return the functions that hold one of these nodes, and all functions that hand the run to them."""
     program = analysis.script.program
-    found = {
-        definition.name.value
-        for node in uses
-        if isinstance(definition := program.definition(node), cst.FunctionDef)
-    }
-    while (
-        more := {
-            caller.name.value
-            for name in found
-            for call in analysis.kinds.calls.get(name, ())
-            if isinstance(caller := program.definition(call), cst.FunctionDef)
-        }
-        - found
-    ):
-        found |= more
-    return frozenset(found)
+    given: set[cst.FunctionDef] = set()
+    asking: set[cst.FunctionDef] = set()
+    waiting = [function for node in uses if (function := program.function(node)) is not None]
+    while waiting:
+        function = waiting.pop()
+        if function in given or function in asking:
+            continue
+        if not _can_be_given(analysis, function):
+            asking.add(function)
+            continue
+        given.add(function)
+        for call in analysis.kinds.calls.get(function.name.value, ()):
+            caller = program.function(call)
+            waiting += [caller] if caller is not None else []
+    return Needs(frozenset(given), frozenset(asking))
+
+
+def _can_be_given(analysis: Analysis, function: cst.FunctionDef) -> bool:
+    """Tell whether all that is done with a function is to call it by its name, in functions."""
+    program = analysis.script.program
+    if program.definition(function) is not function:
+        return False
+    if function is analysis.script.entry:
+        return True
+    for name in walk(program.module, cst.Name):
+        if program.defined(name) != function.name.value or not program.is_load(name):
+            continue
+        parent = program.parent(name)
+        if not (isinstance(parent, cst.Call) and parent.func is name and program.function(name) is not None):
+            return False
+    return True
 
 
 def _parameter(name: str, annotation: str) -> cst.Param:
@@ -128,6 +158,37 @@ CASES = (
             print(len(loader))
         def main(run: Run, settings: Settings) -> None:
             report(load(run, 64))
+        """,
+    ),
+    Case(
+        "a method asks for it, and so does a function that is handed around",
+        """
+        from torch.utils.data import DataLoader
+        class Reader:
+            def load(self):
+                '''Read.'''
+                return DataLoader(dataset)
+        def load(size):
+            return DataLoader(dataset, batch_size=size)
+        def main():
+            Reader().load()
+            for loader in map(load, (1, 2)):
+                print(len(loader))
+        """,
+        """
+        from torch.utils.data import DataLoader
+        class Reader:
+            def load(self):
+                '''Read.'''
+                run = current_run()
+                return DataLoader(dataset)
+        def load(size):
+            run = current_run()
+            return DataLoader(dataset, batch_size=size)
+        def main(run: Run, settings: Settings) -> None:
+            Reader().load()
+            for loader in map(load, (1, 2)):
+                print(len(loader))
         """,
     ),
 )

@@ -40,7 +40,7 @@ class SavingRewriter(Rewriter):
 
     def __init__(self, analysis: Analysis) -> None:
         super().__init__(analysis)
-        calls = [x for f in analysis.script.functions for x in walk(f, cst.Call)]
+        calls = [x for f in analysis.script.callables for x in walk(f, cst.Call)]
         self._saves = {x for x in calls if self._name(x) == _SAVE and self._is_simple(x)}
         paths = [call.args[1].value for call in self._saves]
         self._loads = {
