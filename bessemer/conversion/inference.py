@@ -179,6 +179,8 @@ class Kinds:
                 return self._call(node)
             case cst.IfExp():
                 return _join((self.of(node.body), self.of(node.orelse)))
+            case cst.Subscript(slice=[cst.SubscriptElement(slice=cst.Index(value=cst.Integer() as index))]):
+                return _item(self.of(node.value), [index.evaluated_value])
             case cst.Tuple() | cst.List():
                 return Value(Kind.TUPLE, items=tuple(self.of(x.value) for x in node.elements))
             case cst.SimpleString():
@@ -276,6 +278,10 @@ class Kinds:
                 return _item(value, path)
             elif isinstance(outer, cst.NamedExpr):
                 return self.of(outer.value)
+            elif isinstance(outer, cst.For):
+                several = self.of(outer.iter)
+                items = several.items if several is not None and several.kind is Kind.TUPLE else ()
+                return _item(_join(items), path)
             elif not isinstance(outer, cst.Element | cst.AssignTarget):
                 return None
             if not isinstance(outer, cst.Element):

@@ -272,7 +272,7 @@ class _Finder:
             self._open.discard(name)
 
     def _accumulated(self, name: cst.Name, function: cst.FunctionDef | None) -> Reduction | None:
-        held = self.state.reductions.get(function.name.value, {}) if function is not None else {}
+        held = self.state.reductions.get(function, {}) if function is not None else {}
         return held.get(name.value)
 
     def _binds_metric(self, node: cst.CSTNode) -> bool:

@@ -14,7 +14,6 @@ from bessemer.conversion.flow import Loop
 from bessemer.conversion.inference import Kind, Kinds, call_of
 from bessemer.conversion.script import Script
 from bessemer.conversion.syntax import Program, walk, walk_own
-from bessemer.errors import ConversionError
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,26 +30,38 @@ class LoaderLoop:
 
 
 @dataclass(frozen=True, eq=False)
+class Top:
+    """An outermost loop that trains, and the function that it is in."""
+
+    loop: Loop
+    where: cst.FunctionDef
+
+
+@dataclass(frozen=True, eq=False)
 class Training:
     """How a program trains.
 
     `steps` are the calls in which an optimizer steps, `stepping` the functions and methods in which one
-    does, directly or through calls. `top` is the outermost loop that trains, in the function `where`.
-    `by_hand` says that no optimizer steps anywhere, so that `steps` are calls of `backward`.
+    does, directly or through calls. `tops` are the outermost loops that train, in the order in which the
+    program comes to them, each with the function that it is in. `by_hand` says that no optimizer steps
+    anywhere, so that `steps` are calls of `backward`.
     """
 
     steps: tuple[cst.Call, ...]
     stepping: frozenset[cst.FunctionDef]
     loader_loops: tuple[LoaderLoop, ...]
-    top: Loop | None
-    where: cst.FunctionDef | None
+    tops: tuple[Top, ...]
     by_hand: bool = False
 
     @property
-    def outer(self) -> Loop | None:
-        """The outermost loop that trains if it is not itself over a loader."""
-        over_loader = any(loop.node is self.top for loop in self.loader_loops)
-        return None if over_loader else self.top
+    def outers(self) -> frozenset[Loop]:
+        """The outermost loops that train and are not themselves over a loader."""
+        over_loader = {loop.node for loop in self.loader_loops}
+        return frozenset(x.loop for x in self.tops if x.loop not in over_loader)
+
+    def top(self, loop: cst.CSTNode) -> Top | None:
+        """Return the outermost loop that a node is."""
+        return next((x for x in self.tops if x.loop is loop), None)
 
     @property
     def is_data_parallel(self) -> bool:
@@ -97,10 +108,10 @@ def find_training(script: Script, kinds: Kinds) -> Training:
         for node in walk(function, cst.For)
         if (found := _loader_loop(program, kinds, stepping, steps, function, node)) is not None
     )
-    top, where = None, None
+    tops: list[Top] = []
     if script.entry is not None and steps:
-        top, where = _top(script, kinds, steps, stepping, script.entry)
-    return Training(steps, stepping, loops, top, where, by_hand)
+        _find_tops(program, kinds, steps, stepping, script.entry, set(), tops)
+    return Training(steps, stepping, loops, tuple(tops), by_hand)
 
 
 def contains_step(
@@ -173,39 +184,27 @@ def _callers(script: Script, kinds: Kinds, direct: set[cst.FunctionDef]) -> froz
     return frozenset(reached)
 
 
-def _top(
-    script: Script,
+def _find_tops(
+    program: Program,
     kinds: Kinds,
     steps: tuple[cst.Call, ...],
     stepping: frozenset[cst.FunctionDef],
     function: cst.FunctionDef,
-) -> tuple[Loop | None, cst.FunctionDef | None]:
-    """Go down from the entry point to the first loop that trains."""
-    program = script.program
-    seen: set[cst.FunctionDef] = set()
-    while function not in seen:
-        seen.add(function)
-        loops = [
-            node
-            for node in walk_own(function, cst.For, cst.While)
-            if contains_step(kinds, steps, stepping, node)
-        ]
-        outermost = [x for x in loops if not any(y in loops for y in program.ancestors(x))]
-        if len(outermost) > 1:
-            raise ConversionError(
-                f"{program.where(outermost[1])}: a second training loop in {function.name.value}, "
-                f"the first is at {program.where(outermost[0])}",
-                "one outermost loop in which optimizers step",
-                "convert the phases as programs of their own",
-            )
-        if outermost:
-            return outermost[0], function
-        called = {
-            target
-            for call in walk_own(function, cst.Call)
-            if (target := kinds.callee(call)) is not None and target in stepping
-        }
-        if len(called) != 1:
-            return None, None
-        (function,) = called
-    return None, None
+    seen: set[cst.FunctionDef],
+    found: list[Top],
+) -> None:
+    """Go down from the entry point to the first loops that train, on every way."""
+    if function in seen:
+        return
+    seen.add(function)
+    loops = [x for x in walk_own(function, cst.For, cst.While) if contains_step(kinds, steps, stepping, x)]
+    for node in walk_own(function, cst.For, cst.While, cst.Call):
+        around = set(program.ancestors(node))
+        if any(x in around for x in loops):
+            continue
+        if isinstance(node, cst.Call):
+            target = kinds.callee(node)
+            if target is not None and target in stepping:
+                _find_tops(program, kinds, steps, stepping, target, seen, found)
+        elif node in loops:
+            found.append(Top(node, function))

@@ -38,6 +38,8 @@ def prepare(analysis: Analysis) -> Prepared:
     reason = "training draws its batches from a loader, so workers can share them"
     if not analysis.training.is_data_parallel:
         reason = "training iterates no loader, so there is nothing that workers could share"
+        if analysis.state.by_hand:
+            reason = f"training has a loader, but {analysis.state.by_hand}"
     elif analysis.state.alone:
         reason = analysis.state.alone
     assert script.entry is not None

@@ -35,15 +35,16 @@ class State:
 
     `weighted` are the added expressions that must be multiplied by the worker's share; `whole` the
     loaders whose batches every worker must see whole, with the reason; `alone` says why training
-    cannot be shared, if it cannot.
+    cannot be shared, if it cannot; `by_hand` where it takes its batches in a way that is not followed.
     """
 
     holders: tuple[Holder, ...]
     weighted: frozenset[cst.BaseExpression]
-    reductions: Mapping[str, Mapping[str, Reduction]]
+    reductions: Mapping[cst.FunctionDef, Mapping[str, Reduction]]
     whole: Mapping[cst.Call, str]
     questions: tuple[Question, ...]
     alone: str = ""
+    by_hand: str = ""
 
 
 def find_state(script: Script, kinds: Kinds, training: Training, taken: frozenset[str]) -> State:
@@ -51,6 +52,7 @@ def find_state(script: Script, kinds: Kinds, training: Training, taken: frozense
     finder = _Finder(script, kinds, training, taken)
     for function in script.callables:
         finder.visit(function)
+    finder.unfollowed()
     return State(
         tuple(finder.holders),
         frozenset(finder.weighted),
@@ -58,6 +60,7 @@ def find_state(script: Script, kinds: Kinds, training: Training, taken: frozense
         finder.whole,
         tuple(finder.questions),
         finder.alone,
+        finder.by_hand,
     )
 
 
@@ -71,17 +74,18 @@ class _Finder:
         self.taken = set(taken)
         self.holders: list[Holder] = []
         self.weighted: set[cst.BaseExpression] = set()
-        self.reductions: dict[str, dict[str, Reduction]] = {}
+        self.reductions: dict[cst.FunctionDef, dict[str, Reduction]] = {}
         self.whole: dict[cst.Call, str] = {}
         self.questions: list[Question] = []
         self.alone = ""
+        self.by_hand = ""
 
     def visit(self, function: cst.FunctionDef) -> None:
         """Handle one function: its loops from the outside to the inside."""
         flow = Flow(self.program, function)
         hooked: list[Loop] = [x.node for x in self.training.loader_loops if x.function is function]
-        if self.training.where is function and self.training.outer is not None:
-            hooked.append(self.training.outer)
+        outers = self.training.outers
+        hooked += [x.loop for x in self.training.tops if x.where is function and x.loop in outers]
         hooked.sort(key=self.program.line)
         wishes: list[Wish] = []
         for loop in hooked:
@@ -121,6 +125,44 @@ class _Finder:
             self.alone = self.alone or reason
             todo = "decide by something that all workers know, to train on several"
             self.questions.append(Question(where, reason, todo))
+
+    def unfollowed(self) -> None:
+        """Find loaders that something else than a `for` statement iterates.
+
+        Sums over their batches are not followed, so they are only right where each worker sees all of them.
+        """
+        training = {x for loop in self.training.loader_loops if loop.trains for x in loop.origins}
+        for node in walk(self.program.module, cst.Name, cst.Attribute, cst.Call):
+            value = self.kinds.of(node)
+            if value is None or value.kind is not Kind.LOADER or self.program.is_store(node):
+                continue
+            if not self._is_unfollowed(node):
+                continue
+            where = self.program.where(node)
+            function = self.program.function(node)
+            reason = f"its batches are not taken by a for statement at {where}"
+            for origin in value.origins - training:
+                if function in self.training.stepping:
+                    self.by_hand = self.by_hand or reason
+                else:
+                    self.whole.setdefault(origin, reason)
+
+    def _is_unfollowed(self, node: cst.CSTNode) -> bool:
+        arg = self.program.parent(node)
+        call = self.program.parents.get(arg)
+        if isinstance(arg, cst.CompFor):
+            return True
+        if not (isinstance(arg, cst.Arg) and isinstance(call, cst.Call)):
+            return False
+        name = self.program.imported(call.func)
+        if name in ("builtins.len", "builtins.print", "builtins.isinstance"):
+            return False
+        if name == "builtins.enumerate" or self.kinds.is_a(call, Kind.BAR):
+            outer: cst.CSTNode = self.program.parent(call)
+            while isinstance(outer, cst.Arg):
+                outer = self.program.parent(self.program.parent(outer))
+            return not (isinstance(outer, cst.For) and self.training.of(outer) is not None)
+        return self.kinds.callee(call) is None and name is not None
 
     def _candidates(self, flow: Flow, function: cst.FunctionDef, loop: Loop) -> frozenset[str]:
         stored = flow.stored(loop.body)
@@ -165,7 +207,7 @@ class _Finder:
         own = {x for value in added if value is not None for x in value[1]}
         reads = [x for x in uses if x not in own and x not in stores]
         kinds = {self.rules.in_loop(value[0], over.node) for value in added if value is not None}
-        remembered = self.reductions.setdefault(function.name.value, {})
+        remembered = self.reductions.setdefault(function, {})
         if None in added or not kinds:
             return self._other(over, name, stores[0] if stores else loop, kinds)
         if kinds == {Reduction.SAME}:

@@ -271,6 +271,10 @@ def walk_own(function: cst.FunctionDef, kind: type[NodeT], /) -> Iterator[NodeT]
 def walk_own(
     function: cst.FunctionDef, kind: type[NodeT], other: type[OtherT], /
 ) -> Iterator[NodeT | OtherT]: ...
+@overload
+def walk_own(
+    function: cst.FunctionDef, kind: type[NodeT], other: type[OtherT], third: type[ThirdT], /
+) -> Iterator[NodeT | OtherT | ThirdT]: ...
 def walk_own(function: cst.FunctionDef, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """Like `walk` over a function's body, but not into functions and classes defined inside it."""
 

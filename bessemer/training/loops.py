@@ -8,7 +8,7 @@ was active goes straight to the turn that it was in, or to the next one if that 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -43,7 +43,12 @@ class OuterLoop(Generic[Item]):
     """
 
     def __init__(
-        self, items: Iterable[Item], number: int, observer: TurnObserver, counts_steps: bool = False
+        self,
+        items: Iterable[Item],
+        number: int,
+        observer: TurnObserver,
+        counts_steps: bool = False,
+        condition: Callable[[], Any] = lambda: True,
     ) -> None:
         self.number = number
         self.turns = 0
@@ -53,6 +58,7 @@ class OuterLoop(Generic[Item]):
         self.first_step = 0
         self._items = items
         self._observer = observer
+        self._condition = condition
 
     def __len__(self) -> int:
         if self.num_turns is None:
@@ -65,6 +71,8 @@ class OuterLoop(Generic[Item]):
             return
         self.turns = skipped
         for item in itertools.islice(iter(self._items), skipped, None):
+            if not self._condition():
+                break
             self._observer.turn_started(self)
             try:
                 yield item

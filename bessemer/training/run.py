@@ -188,15 +188,34 @@ class Run:
     def epochs(self, *range_or_items: Any) -> OuterLoop[Any]:
         """Return the outer iterator: `run.epochs(10)`, `run.epochs(1, 11)`, or over any iterable.
 
-        Between its turns a checkpoint is taken; after a restart it goes on with the next turn.
+        Without an argument it counts for ever. Between its turns a checkpoint is taken; after a restart it
+        goes on with the next turn.
         """
         items: Iterable[Any]
-        if len(range_or_items) == 1 and not isinstance(range_or_items[0], int):
+        if not range_or_items:
+            items = itertools.count()
+        elif len(range_or_items) == 1 and not isinstance(range_or_items[0], int):
             items = range_or_items[0]
         else:
             items = range(*range_or_items)
         self._session.settle()
         return OuterLoop(items, self._session.created.next("loop"), self._session)
+
+    def epochs_while(self, condition: Callable[[], Any]) -> OuterLoop[int]:
+        """Return an outer iterator that counts as long as a condition holds, asked before each turn.
+
+        Args:
+            condition: asked again after a restart, which has put back what it decides by.
+        """
+        self._session.settle()
+        number = self._session.created.next("loop")
+        return OuterLoop(itertools.count(), number, self._session, condition=condition)
+
+    def steps_while(self, condition: Callable[[], Any]) -> OuterLoop[int]:
+        """Return an outer iterator like `epochs_while` whose turns are steps."""
+        self._session.settle()
+        number = self._session.created.next("loop")
+        return OuterLoop(itertools.count(), number, self._session, counts_steps=True, condition=condition)
 
     def steps(self, *range_args: int) -> OuterLoop[int]:
         """Return an outer iterator that counts, for ever without an argument: for `while True`."""

@@ -18,20 +18,20 @@ from bessemer.conversion.syntax import walk
 def _untracked(analysis: Analysis) -> Iterator[Refusal]:
     """Every optimizer, scheduler and scaler must be one that is tracked."""
     program, kinds = analysis.script.program, analysis.kinds
-    if analysis.training.where is None:
-        return
     held = stateful(analysis)
-    for name, missing in held.items():
-        if missing.surely:
-            continue
-        yield refusal(
-            analysis,
-            analysis.training.where,
-            f"{name} is made under a condition; it may not be there when training begins",
-            "models, optimizers and schedulers that are made in any case",
-            f"give {name} a value in any case, such as None",
-        )
-    known = frozenset().union(*(x.value.origins for x in held.values()))
+    if not held:
+        return
+    for top, found in held.items():
+        for missing in (x for x in found if not x.surely):
+            yield refusal(
+                analysis,
+                top.where,
+                f"{missing.code} is made under a condition; it may not be there when training begins",
+                "models, optimizers and schedulers that are made in any case",
+                f"give {missing.code} a value in any case, such as None",
+            )
+    known = frozenset().union(*(x.value.origins for found in held.values() for x in found))
+    places = " and ".join(dict.fromkeys(top.where.name.value for top in held))
     for call in walk(program.module, cst.Call):
         value = kinds.of(call)
         if value is None or call not in value.origins or call in known:
@@ -40,8 +40,7 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
             yield refusal(
                 analysis,
                 call,
-                f"this {value.kind.value} is not in a variable of "
-                f"{analysis.training.where.name.value}, where training begins",
+                f"this {value.kind.value} is not in a variable of {places}, where training begins",
                 "optimizers and schedulers that are made before the training loop, in its function "
                 "or handed to it",
                 "make it before the loop, and keep it in a variable of its own",

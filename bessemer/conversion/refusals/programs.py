@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.inference import Kind
 from bessemer.conversion.refusals.base import Refusal, refusal
 from bessemer.conversion.rewrites.run_parameter import entry_parameters
 from bessemer.conversion.syntax import walk
@@ -52,7 +53,15 @@ def _no_training(analysis: Analysis) -> Iterator[Refusal]:
             "a program that trains a model",
             "give the script that trains",
         )
-    elif training.top is None:
+    elif training.by_hand and any(_makes_optimizer(analysis, x) for x in walk(program.module, cst.Call)):
+        yield refusal(
+            analysis,
+            training.steps[0],
+            "backward() without the step of an optimizer that can be followed to torch.optim",
+            "an optimizer of torch.optim in a variable, an attribute or a list, and its step()",
+            "hold the optimizer in a plain variable, and hand it to the functions that step it",
+        )
+    elif not training.tops:
         yield refusal(
             analysis,
             training.steps[0],
@@ -60,6 +69,11 @@ def _no_training(analysis: Analysis) -> Iterator[Refusal]:
             "a training loop in a function that the entry point calls",
             "call the training function once, from the entry point",
         )
+
+
+def _makes_optimizer(analysis: Analysis, call: cst.Call) -> bool:
+    value = analysis.kinds.of(call)
+    return value is not None and value.kind is Kind.OPTIMIZER and call in value.origins
 
 
 def _entry_shape(analysis: Analysis) -> Iterator[Refusal]:
@@ -101,7 +115,7 @@ def _globals(analysis: Analysis) -> Iterator[Refusal]:
     for loop in walk(program.module, cst.For, cst.While):
         outer = [x for x in program.ancestors(loop) if isinstance(x, cst.FunctionDef | cst.ClassDef)]
         held = next((x for x in outer if x.name.value in inside), None)
-        if held is not None and (analysis.training.of(loop) is not None or loop is analysis.training.top):
+        if held is not None and (analysis.training.of(loop) is not None or analysis.training.top(loop)):
             yield refusal(
                 analysis,
                 loop,

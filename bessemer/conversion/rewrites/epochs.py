@@ -11,6 +11,7 @@ import libcst as cst
 
 from bessemer.conversion.inference import Kind
 from bessemer.conversion.rewrites.base import Case, Rewriter, plain_args
+from bessemer.conversion.syntax import code_of, walk
 
 _RANGES = frozenset({"builtins.range", "tqdm.trange"})
 _COUNT = "itertools.count"
@@ -24,12 +25,11 @@ class EpochsRewriter(Rewriter):
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
         """The outermost loop that trains."""
-        outer = self.analysis.training.outer
-        return [outer] if outer is not None else []
+        return list(self.analysis.training.outers)
 
     def leave_For(self, original_node: cst.For, updated_node: cst.For) -> cst.BaseStatement:
         """Replace what is iterated."""
-        if original_node is not self.analysis.training.outer:
+        if original_node not in self.analysis.training.outers:
             return updated_node
         source, shown = original_node.iter, updated_node.iter
         if self.analysis.kinds.is_a(source, Kind.BAR) and isinstance(source, cst.Call):
@@ -47,21 +47,33 @@ class EpochsRewriter(Rewriter):
         return updated_node.with_changes(iter=changed)
 
     def leave_While(self, original_node: cst.While, updated_node: cst.While) -> cst.BaseStatement:
-        """`while True` goes on for ever, as `run.steps()` does; other conditions are refused."""
-        if original_node is not self.analysis.training.outer:
+        """`while True` goes on for ever, as `run.steps()` does; other conditions are asked at each turn."""
+        if original_node not in self.analysis.training.outers:
             return updated_node
+        endless = self.program.code(original_node.test) in ("True", "1")
+        member = "epochs" if self._has_passes(original_node) else "steps"
+        if endless:
+            iterator = self.call_run(member, [])
+        else:
+            test = cst.Lambda(cst.Parameters(), updated_node.test)
+            iterator = self.call_run(f"{member}_while", [cst.Arg(test)])
         self.note(
-            original_node.test,
-            f"for _ in {self.analysis.run}.steps()",
-            "a restart goes on at the step it was at",
+            original_node.test, f"for _ in {code_of(iterator)}", "a restart goes on at the turn it was at"
         )
         return cst.For(
             target=cst.Name("_"),
-            iter=self.call_run("steps", []),
+            iter=iterator,
             body=updated_node.body,
             orelse=updated_node.orelse,
             leading_lines=updated_node.leading_lines,
         )
+
+    def _has_passes(self, loop: cst.While) -> bool:
+        """Tell whether a turn of a loop goes over a loader, so that it is an epoch."""
+        kinds = self.analysis.kinds
+        functions = {x.function for x in self.analysis.training.loader_loops if x.trains}
+        inside = any(self.analysis.training.of(x) for x in walk(loop.body, cst.For))
+        return inside or any(kinds.callee(x) in functions for x in walk(loop.body, cst.Call))
 
 
 CASES = (
@@ -117,6 +129,23 @@ CASES = (
         def main():
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             for _ in run.steps():
+                optimizer.step()
+        """,
+    ),
+    Case(
+        "a condition is asked before each turn",
+        """
+        import torch
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            while loss() > 0.1:
+                optimizer.step()
+        """,
+        """
+        import torch
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for _ in run.steps_while(lambda: loss() > 0.1):
                 optimizer.step()
         """,
     ),

@@ -1,12 +1,12 @@
 """Models, optimizers, schedulers and scalers are tracked: `run.track(model=model, ...)`.
 
-One call, right before the outermost loop that trains. What is tracked goes into checkpoints, and an
+One call, right before each outermost loop that trains. What is tracked goes into checkpoints, and an
 optimizer that is tracked sums its gradients over the workers before it steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -14,8 +14,9 @@ import libcst as cst
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.flow import Flow
 from bessemer.conversion.inference import STATEFUL, Kind, Value
+from bessemer.conversion.loops import Top
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter, statement
-from bessemer.conversion.syntax import parameters, self_parameter, walk
+from bessemer.conversion.syntax import fresh_name, parameters, self_parameter, walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,57 +37,62 @@ class Held:
         return self.value.optional
 
 
-def stateful(analysis: Analysis) -> dict[str, Held]:
-    """Return what has a state in the function of the training loop: its variables, in order, and in objects
-    of the program's own classes their attributes."""
-    function = analysis.training.where
-    if function is None:
-        return {}
-    program, kinds = analysis.script.program, analysis.kinds
-    surely = _surely(analysis)
-    found: dict[str, Held] = {}
+def stateful(analysis: Analysis) -> dict[Top, list[Held]]:
+    """Return what has a state where each outermost training loop begins and was not there before.
 
-    def add(name: str, code: str, value: Value | None, sure: bool, depth: int) -> None:
-        if value is None or any(_is_same(value, x.value) for x in found.values()):
+    These are variables of the loop's function, in order, and attributes of objects of the program's classes.
+    """
+    found: dict[Top, list[Held]] = {}
+    for top in analysis.training.tops:
+        known = [x for others in found.values() for x in others]
+        found[top] = _Finder(analysis, top, known).found
+    return found
+
+
+class _Finder:
+    def __init__(self, analysis: Analysis, top: Top, known: Sequence[Held]) -> None:
+        program, function = analysis.script.program, top.where
+        self.kinds = analysis.kinds
+        self.found: list[Held] = []
+        self.known = known
+        surely = Flow(program, function).set_before(top.loop)
+        nodes: list[tuple[str, cst.CSTNode]] = [(x.name.value, x) for x in parameters(function)]
+        nodes += [(x.value, x) for x in walk(function.body, cst.Name) if program.is_store(x)]
+        own = self_parameter(function) if program.enclosing(function, cst.ClassDef) is not None else None
+        for name, node in nodes:
+            if program.is_local(name, function) and program.before(node, top.loop):
+                shown = "self" if name == own else name
+                self._add(shown, name, self.kinds.of(node), name in surely, 2)
+
+    def _add(self, name: str, code: str, value: Value | None, surely: bool, depth: int) -> None:
+        known = [*self.known, *self.found]
+        if value is None or any(_is_same(value, x.value) for x in known):
+            return
+        if any(x.code == code for x in self.found):
             return
         if value.kind in STATEFUL:
-            found.setdefault(name, Held(name, code, value, sure))
+            free = fresh_name((name,), {x.name for x in known})
+            self.found.append(Held(free, code, value, surely))
+        if value.kind is Kind.TUPLE:
+            for index, item in enumerate(value.items):
+                self._add(f"{name}_{index}", f"{code}[{index}]", item, surely, depth)
         if depth and (value.kind is Kind.OBJECT or (value.kind is Kind.MODULE and value.owner)):
-            for attribute in kinds.attributes(value):
-                inner = kinds.attribute(value, attribute)
+            for attribute in self.kinds.attributes(value):
+                inner = self.kinds.attribute(value, attribute)
                 if inner is None or (value.kind is Kind.MODULE and inner.kind is Kind.MODULE):
                     continue
                 longer = attribute if name == "self" else f"{name}_{attribute}"
-                add(longer, f"{code}.{attribute}", inner, sure, depth - 1)
-
-    nodes: list[tuple[str, cst.CSTNode]] = [(x.name.value, x) for x in parameters(function)]
-    nodes += [(x.value, x) for x in walk(function.body, cst.Name) if program.is_store(x)]
-    own = self_parameter(function) if program.enclosing(function, cst.ClassDef) is not None else None
-    for name, node in nodes:
-        if name not in found and program.is_local(name, function) and _is_before(analysis, node):
-            add("self" if name == own else name, name, kinds.of(node), name in surely, 2)
-    return found
+                self._add(longer, f"{code}.{attribute}", inner, surely, depth - 1)
 
 
 def _is_same(one: Value, other: Value) -> bool:
     return one.kind is other.kind and one.origins == other.origins and bool(one.origins)
 
 
-def _is_before(analysis: Analysis, node: cst.CSTNode) -> bool:
-    top = analysis.training.top
-    return top is None or analysis.script.program.before(node, top)
-
-
-def _surely(analysis: Analysis) -> frozenset[str]:
-    training = analysis.training
-    if training.where is None or not isinstance(training.top, cst.BaseStatement):
-        return frozenset()
-    return Flow(analysis.script.program, training.where).set_before(training.top)
-
-
-def tracked(analysis: Analysis) -> tuple[Held, ...]:
-    """Return what to track: what surely is there when training begins."""
-    return tuple(x for x in stateful(analysis).values() if x.surely)
+def tracked(analysis: Analysis, loop: cst.CSTNode) -> tuple[Held, ...]:
+    """Return what to track in front of a loop: what surely is there when training begins."""
+    top = analysis.training.top(loop)
+    return tuple(x for x in stateful(analysis)[top] if x.surely) if top is not None else ()
 
 
 class TrackingRewriter(Rewriter):
@@ -96,13 +102,12 @@ class TrackingRewriter(Rewriter):
     TITLE = "What survives a crash"
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
-        """The outermost loop that trains."""
-        top = self.analysis.training.top
-        return [top] if top is not None and tracked(self.analysis) else []
+        """The outermost loops that train."""
+        return [x.loop for x in self.analysis.training.tops if tracked(self.analysis, x.loop)]
 
     def _before(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
-        names = tracked(self.analysis)
-        if original is not self.analysis.training.top or not names:
+        names = tracked(self.analysis, original)
+        if not names:
             return updated
         given = ", ".join(f"{x.name}={x.code}" for x in names if not x.optional)
         track = f"{self.analysis.run}.track"
