@@ -19,6 +19,7 @@ from libcst import matchers as m
 from bessemer.conversion.syntax import (
     Definition,
     Program,
+    argument,
     method_named,
     parameters,
     self_parameter,
@@ -35,6 +36,7 @@ class Kind(Enum):
     OPTIMIZER = "optimizer"
     SCHEDULER = "learning rate scheduler"
     SCALER = "gradient scaler"
+    PARAMETER = "a tensor that is trained and is on no model"
     LOADER = "loader"
     BAR = "progress bar around an iterable"
     DATASET = "dataset"
@@ -164,7 +166,7 @@ class Kinds:
             return Value(Kind.SETTINGS)
         match node:
             case cst.Name() | cst.Attribute() if self._program.is_store(node):
-                return self._bound(node)
+                return self._bound(node) or self._made_trainable(node)
             case cst.Attribute():
                 return self._attribute(node)
             case cst.Integer():
@@ -202,16 +204,29 @@ class Kinds:
         """Return what an attribute of an object is known to hold."""
         return _join(self.of(store) for store in self.stores(value, name))
 
+    def _made_trainable(self, node: cst.Name | cst.Attribute) -> Value | None:
+        """Tell whether the line `w.requires_grad_()` follows somewhere in the same function."""
+        name, function = self._program.code(node), self._program.function(node)
+        found = frozenset(
+            call
+            for call in self._by_method.get("requires_grad_", ())
+            if isinstance(call.func, cst.Attribute)
+            and isinstance(self._program.parent(call), cst.Expr)
+            and self._program.function(call) is function
+            and self._program.code(call.func.value) == name
+        )
+        return Value(Kind.PARAMETER, found) if found else None
+
     def stores(self, value: Value, name: str) -> list[cst.Attribute]:
         """Return where the program sets an attribute of an object."""
-        return [x for x in self._stores.get(name, ()) if self._same_object(value, self.of(x.value))]
+        return [x for x in self._stores.get(name, ()) if self.is_same_object(value, self.of(x.value))]
 
     def attributes(self, value: Value) -> list[str]:
         """Return the attributes of an object that the program sets, in the order of the file."""
         return [name for name in self._stores if self.stores(value, name)]
 
-    def _same_object(self, one: Value, other: Value | None) -> bool:
-        """Tell whether two values may be the same object, or objects of the same class."""
+    def is_same_object(self, one: Value, other: Value | None) -> bool:
+        """Tell whether two values may be the same object: of one class, or made in one place."""
         if other is None or one.kind is not other.kind:
             return False
         if one.kind is Kind.SETTINGS:
@@ -346,6 +361,8 @@ class Kinds:
             value = self.of(call.func.value)
             if value is not None and value.kind in (Kind.MODULE, Kind.CRITERION):
                 return value
+            if call.func.attr.value == "requires_grad_" and value is None:
+                return Value(Kind.PARAMETER, frozenset({call}))
         return None
 
     def _imported_call(self, call: cst.Call, name: str) -> Value | None:
@@ -358,6 +375,10 @@ class Kinds:
             return Value(Kind.DEVICE)
         if name == "torch.utils.data.DataLoader":
             return Value(Kind.LOADER, here)
+        if name == "torch.nn.Parameter" or (
+            name.startswith("torch.") and _is_true(argument(call, "requires_grad"))
+        ):
+            return Value(Kind.PARAMETER, here)
         if name == "types.SimpleNamespace":
             return Value(Kind.OBJECT, here)
         if name == "builtins.int" and call.args and isinstance(call.args[0].value, cst.SimpleString):
@@ -377,10 +398,14 @@ class Kinds:
             return Value(Kind.CRITERION, here)
         is_layer = name.startswith("torch.nn.") and last[:1].isupper()
         if is_layer and not name.startswith(("torch.nn.functional.", "torch.nn.utils.")):
-            return None if last in ("Parameter", "Buffer") else Value(Kind.MODULE, here)
+            return None if last == "Buffer" else Value(Kind.MODULE, here)
         if name.startswith("torchvision.models.") and not last.endswith("_Weights"):
             return Value(Kind.MODULE, here)
         return None
+
+
+def _is_true(node: cst.BaseExpression | None) -> bool:
+    return isinstance(node, cst.Name) and node.value == "True"
 
 
 def _passed(call: cst.Call, name: str, index: int) -> cst.BaseExpression | None:

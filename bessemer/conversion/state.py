@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
+from bessemer.conversion.attributes import FILLS, Attributes, Keeping
 from bessemer.conversion.flow import Flow, Loop
 from bessemer.conversion.holders import Holder, Placer, Wish, within
 from bessemer.conversion.inference import STATEFUL, Kind, Kinds
@@ -22,10 +23,6 @@ from bessemer.conversion.script import Script
 from bessemer.conversion.syntax import Program, assigned, fresh_name, walk
 
 _ADDED = (Reduction.SUM, Reduction.SIZE, Reduction.MEAN)
-_FILLS = frozenset(
-    {"append", "extend", "insert", "add", "update", "setdefault", "pop", "remove", "clear"}
-    | {"appendleft", "popleft"}
-)
 _NEVER_CARRIED = STATEFUL | {Kind.LOADER, Kind.DATASET, Kind.DEVICE, Kind.CRITERION, Kind.SETTINGS}
 
 
@@ -39,6 +36,7 @@ class State:
     """
 
     holders: tuple[Holder, ...]
+    keepings: tuple[Keeping, ...]
     weighted: frozenset[cst.BaseExpression]
     reductions: Mapping[cst.FunctionDef, Mapping[str, Reduction]]
     whole: Mapping[cst.Call, str]
@@ -53,8 +51,10 @@ def find_state(script: Script, kinds: Kinds, training: Training, taken: frozense
     for function in script.callables:
         finder.visit(function)
     finder.unfollowed()
+    keepings = tuple(finder.keepings())
     return State(
         tuple(finder.holders),
+        keepings,
         frozenset(finder.weighted),
         finder.reductions,
         finder.whole,
@@ -125,6 +125,33 @@ class _Finder:
             self.alone = self.alone or reason
             todo = "decide by something that all workers know, to train on several"
             self.questions.append(Question(where, reason, todo))
+
+    def keepings(self) -> Iterator[Keeping]:
+        """Yield what loops change in objects, the outermost loops first."""
+        attributes = Attributes(self.program, self.kinds)
+        tops = [(x.where, x.loop) for x in self.training.tops]
+        inner = [
+            (x.function, x.node) for x in self.training.loader_loops if self.training.top(x.node) is None
+        ]
+        for function, loop in [*tops, *inner]:
+            over = self.training.of(loop)
+            changed = attributes.first_change(loop)
+            if changed is not None and over is not None:
+                self._changes_objects(over, changed)
+            if self._innermost(loop) is function:
+                yield from attributes.of(function, loop)
+
+    def _changes_objects(self, over: LoaderLoop, changed: cst.CSTNode) -> None:
+        where, code = self.program.where(changed), self.program.code(changed)
+        if not over.trains:
+            self._see_whole(over, f"{code} at {where} keeps values of all batches")
+            return
+        todo = "nothing, if it is only shown; else train with scaling.num_workers = 1"
+        reason = f"{code} is kept from batch to batch; with several workers each one has its own"
+        self.questions.append(Question(where, reason, todo))
+
+    def _innermost(self, node: cst.CSTNode) -> cst.FunctionDef | None:
+        return self.program.enclosing(node, cst.FunctionDef)
 
     def unfollowed(self) -> None:
         """Find loaders that something else than a `for` statement iterates.
@@ -263,9 +290,13 @@ class _Finder:
         """Yield the lists and the like that a loop fills, and that must be carried with it."""
         over = self.training.of(loop)
         seen: dict[str, cst.CSTNode] = {}
+        nested = self._innermost(loop) is not function
+        stored = flow.stored(loop.body)
         for node in walk(loop.body, cst.Call, cst.Subscript):
             receiver = self._filled(node)
-            if receiver is not None and receiver.value in flow.set_before(loop):
+            if receiver is None:
+                continue
+            if receiver.value in flow.set_before(loop) or (nested and receiver.value not in stored):
                 seen.setdefault(receiver.value, node)
         for name, first in seen.items():
             where = self.program.where(first)
@@ -282,7 +313,7 @@ class _Finder:
                 )
             if self.placer.start(function, loop, name) is not None:
                 yield name
-            elif not self.program.is_parameter(name, function):
+            elif not self.program.is_parameter(name, function) and not self._is_own(first):
                 self.questions.append(
                     Question(
                         where,
@@ -304,10 +335,14 @@ class _Finder:
             changes = isinstance(node, cst.Subscript) and self.program.is_store(node)
         else:
             is_statement = isinstance(self.program.parent(node), cst.Expr)
-            changes = is_statement and (func.attr.value in _FILLS or self._is_own_object(receiver))
+            changes = is_statement and (func.attr.value in FILLS or self._is_own_object(receiver))
         if not changes or self.kinds.is_a(receiver, *_NEVER_CARRIED):
             return None
         return receiver if self.program.imported(receiver) is None else None
+
+    def _is_own(self, node: cst.CSTNode) -> bool:
+        receiver = self._filled(node) if isinstance(node, cst.Call | cst.Subscript) else None
+        return receiver is not None and self._is_own_object(receiver)
 
     def _is_own_object(self, receiver: cst.Name) -> bool:
         """Tell whether a name holds an instance of one of the program's own classes."""

@@ -1,7 +1,8 @@
 """The optimizer's step: where steps are counted; and what optimizers are asked for.
 
 torch's global optimizer hooks see every optimizer, also one that was never tracked, whose state a
-restart would silently lose; such a step is refused.
+restart would silently lose; such a step is refused. A program that tracks no optimizer updates its
+parameters by hand, which nobody can see; there, each `backward()` is a step.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class StepHooks:
         is_tracked: whether an optimizer's state is part of the checkpoints.
         may_step: raises where a step makes no sense, such as during evaluation.
         stepped: told the steps so far after each new one.
+        by_hand: whether the program has no optimizer, so that `backward()` counts.
 
     Attributes:
         step: optimizer steps so far; several optimizers that step for one batch take one together.
@@ -42,14 +44,19 @@ class StepHooks:
         is_tracked: Callable[[Optimizer], bool],
         may_step: Callable[[], None] = lambda: None,
         stepped: Callable[[int], None] = lambda _step: None,
+        by_hand: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reducer = reducer
         self._group = group
         self._is_tracked = is_tracked
         self._may_step = may_step
         self._tell = stepped
+        self._by_hand = by_hand
         self._round: set[int] = set()
         self.step = 0
+        self._backward = torch.autograd.backward
+        # `Tensor.backward` calls this too, by its name.
+        torch.autograd.backward = self._counted
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),
@@ -64,6 +71,13 @@ class StepHooks:
         """Take the hooks away."""
         for handle in self._handles:
             handle.remove()
+        torch.autograd.backward = self._backward
+
+    def _counted(self, *args: Any, **kwargs: Any) -> None:
+        self._backward(*args, **kwargs)
+        if self._by_hand():
+            self._may_step()
+            self._after_step(self)
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         self._may_step()
@@ -89,12 +103,15 @@ class StepHooks:
         return (args[0], reduced), {}
 
     def _after(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if id(optimizer) in self._round:
+        self._after_step(optimizer)
+
+    def _after_step(self, stepping: object) -> None:
+        if id(stepping) in self._round:
             self._round.clear()
         if not self._round:
             self.step += 1
             self._tell(self.step)
-        self._round.add(id(optimizer))
+        self._round.add(id(stepping))
 
 
 def learning_rates(tracked: Mapping[str, Any]) -> dict[str, float]:

@@ -175,7 +175,7 @@ class Replay:
 def copied(value: Any) -> Any:
     """Copy carried values, so that what the program does to a list later does not reach the copy."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
     if type(value) in (list, tuple):
         return type(value)(copied(item) for item in value)
     if type(value) is dict:

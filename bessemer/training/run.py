@@ -25,7 +25,7 @@ from bessemer.models.architectures import place, summarise
 from bessemer.training.leaving import figure_to_file, inside, save_to_file
 from bessemer.training.loops import OuterLoop
 from bessemer.training.session import Session
-from bessemer.training.values import Carried, Totals
+from bessemer.training.values import Carried, Kept, Tensors, Totals
 
 if TYPE_CHECKING:
     import os
@@ -107,23 +107,47 @@ class Run:
         """Name what must survive a restart: models, optimizers, schedulers, scalers.
 
         Args:
-            objects: anything with `state_dict` and `load_state_dict`, by a name of its own.
+            objects: anything with `state_dict` and `load_state_dict`, or tensors that are no part of a model,
+                one or a list of them, by a name of its own. Where a function that tracks is called again
+                with other objects, the second is `name_2`, and so on.
 
         Raises:
-            UserError: an object has no state, or the name already means something else.
+            UserError: an object has no state, or several workers would train tensors of no model.
         """
         for name, value in objects.items():
+            if Tensors.accept(value):
+                self._track_tensors(name, value)
+                continue
             if not (hasattr(value, "state_dict") and hasattr(value, "load_state_dict")):
                 raise UserError(
                     f"run.track got {type(value).__name__} for {name!r}",
                     expected="an object with state_dict() and load_state_dict()",
                     todo="keep plain values in run.carry(...)",
                 )
-            known = self._session.tracked.setdefault(name, value)
-            if known is not value:
-                raise UserError(
-                    f"run.track got a second object for {name!r}", expected="a name for each object"
-                )
+            self._session.track(name, value)
+
+    def _track_tensors(self, name: str, value: Any) -> None:
+        held = Tensors(value)
+        if self.world_size > 1 and any(x.requires_grad for x in held.tensors().values()):
+            raise UserError(
+                f"run.track got tensors that are trained and are on no model, {name!r}, on several workers",
+                expected="parameters of models that went through run.place(model)",
+                todo="train with scaling.num_workers = 1, or make them parameters of a torch.nn.Module",
+            )
+        known = self._session.tracked.values()
+        if not any(isinstance(x, Tensors) and x.value is value for x in known):
+            self._session.track(name, held)
+
+    def keep(self, owner: Any, *names: str) -> None:
+        """Name attributes of an object that must survive a restart: counters, best values, histories.
+
+        Args:
+            owner: an object of the program, made before the loop that changes it.
+            names: its attributes; one that holds no plain data when a checkpoint is taken is left out.
+        """
+        self._session.settle()
+        number = self._session.created.next("values")
+        self._session.add_values(Kept(owner, names), number)
 
     def loader(self, dataset: Dataset[Any], *args: Any, shard: bool = True, **kwargs: Any) -> Loader[Any]:
         """Return a loader with the arguments of torch's `DataLoader`; `batch_size` is the global one.

@@ -35,7 +35,7 @@ from bessemer.training.replay import Done, Frame
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, snapshot
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
-from bessemer.training.values import Carried, Totals
+from bessemer.training.values import Carried, Kept, Totals
 from bessemer.utils.events import Note, Progress
 
 
@@ -72,6 +72,7 @@ class Session:
             self._is_tracked,
             self._check_may_step,
             surroundings.stopwatch.stepped,
+            lambda: not any(isinstance(x, Optimizer) for x in self.tracked.values()),
         )
         self.passes = Passes(
             self.group,
@@ -92,6 +93,7 @@ class Session:
         self._loops: list[OuterLoop[Any]] = []
         self._left = False
         self._kept: list[Any] = []
+        self._kept_in_turn: dict[int, list[Kept]] = {}
         self.step_between = -1
         self._num_turns = 0
         self.resumes_in_turn = False
@@ -110,6 +112,16 @@ class Session:
 
     # What Run asks
 
+    def track(self, name: str, value: Any) -> None:
+        """Remember an object under a name; another one of that name gets a number."""
+        if any(known is value for known in self.tracked.values()):
+            return
+        number, free = 1, name
+        while free in self.tracked:
+            number += 1
+            free = f"{name}_{number}"
+        self.tracked[free] = value
+
     def add_loader(self, loader: Loader[Any]) -> None:
         """Remember a new loader."""
         if loader.remark:
@@ -127,6 +139,9 @@ class Session:
         # What belongs to the whole program is needed at its end; what a turn makes may go with it.
         if not self._loops:
             self._kept.append(value)
+        elif isinstance(value, Kept):
+            # The program does not hold it, as it holds loaders and carried values.
+            self._kept_in_turn.setdefault(self.depth, []).append(value)
 
     def keep_example(self, model: nn.Module) -> None:
         """Keep the first input that a model is called with, to describe the logged model by."""
@@ -179,6 +194,7 @@ class Session:
 
     def turn_started(self, loop: OuterLoop[Any]) -> None:
         """Begin a turn."""
+        self._kept_in_turn = {x: kept for x, kept in self._kept_in_turn.items() if x < self.depth}
         self.hooks.new_round()
         self.given.stopwatch.cut()
         self._num_turns += 1

@@ -1,11 +1,12 @@
-"""Values that a loop keeps for itself and that must survive a restart: `run.carry` and `run.totals`."""
+"""Values that a loop keeps for itself and that must survive a restart."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from bessemer.utils.collectives import Group
@@ -51,6 +52,83 @@ class Carried:
                 present.update(value)
             else:
                 self._values[name] = value
+
+
+class Kept(Carried):
+    """Attributes of one of the program's own objects, read from it and put back into it.
+
+    An attribute that is not set yet is left out, and so is one whose value is no plain data.
+
+    Args:
+        owner: the object.
+        names: its attributes.
+    """
+
+    def __init__(self, owner: Any, names: tuple[str, ...]) -> None:
+        super().__init__({})
+        object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "names", names)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the attributes by name."""
+        owner = self.__dict__["owner"]
+        found = {name: getattr(owner, name) for name in self.__dict__["names"] if hasattr(owner, name)}
+        return {name: value for name, value in found.items() if is_plain(value)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put saved attributes back."""
+        for name, value in state.items():
+            setattr(self.__dict__["owner"], name, value)
+
+
+class Tensors:
+    """Tensors that are no part of a model, as something with a state; it is put back in place.
+
+    Args:
+        value: a tensor, or a list, tuple or dict of them.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    @staticmethod
+    def accept(value: Any) -> bool:
+        """Tell whether a value is a tensor or holds nothing else."""
+        inside = value.values() if isinstance(value, dict) else value
+        if isinstance(value, list | tuple | dict):
+            return bool(value) and all(isinstance(x, torch.Tensor) for x in inside)
+        return isinstance(value, torch.Tensor)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors by name or number."""
+        if isinstance(self.value, torch.Tensor):
+            return {"": self.value}
+        if isinstance(self.value, dict):
+            return {str(name): tensor for name, tensor in self.value.items()}
+        return {str(number): tensor for number, tensor in enumerate(self.value)}
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the values by name or number."""
+        return {name: tensor.detach().clone() for name, tensor in self.tensors().items()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Copy saved values into the tensors."""
+        with torch.no_grad():
+            for name, tensor in self.tensors().items():
+                tensor.copy_(state[name])
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is data, which a checkpoint can hold: numbers, text, tensors, collections."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+        return True
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return True
+    if type(value) in (list, tuple, set, frozenset, deque):
+        return all(is_plain(x) for x in value)
+    if type(value) in (dict, OrderedDict, Counter):
+        return all(is_plain(x) for pair in value.items() for x in pair)
+    return False
 
 
 class Totals(Carried):

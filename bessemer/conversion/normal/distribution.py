@@ -42,6 +42,10 @@ _LEAVE_ALONE = frozenset({"torch.distributed.is_available", "torch.distributed.i
 _SET_DEVICE = frozenset({"torch.cuda.set_device", "torch.accelerator.set_device_index"})
 _ALONE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1", "NODE_RANK": "0"}
 _RENDEZVOUS = frozenset({*_ALONE, "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES"})
+_WORDS = frozenset(
+    {"distributed", "multiprocessing", "parallel", "DataParallel", "SyncBatchNorm", "environ", "getenv"}
+    | {"set_device", "set_device_index", "data_parallel"}
+)
 _REASON = "Bessemer distributes the program, which runs as one process"
 
 
@@ -70,9 +74,7 @@ def take_out_distribution(module: cst.Module, places: Places) -> Alone:
 
 
 def _mentions(name: cst.Name) -> bool:
-    return name.value in ("distributed", "multiprocessing", "parallel", "DataParallel", "SyncBatchNorm") or (
-        name.value in ("environ", "getenv")
-    )
+    return name.value in _WORDS
 
 
 class _Remover(Tracer):
@@ -137,6 +139,12 @@ class _Remover(Tracer):
                 return self._becomes(
                     original_node, cst.Call(args[0].value, [cst.Arg(cst.Integer("0")), *rest])
                 )
+        if (
+            name == "builtins.int"
+            and len(args) == 1
+            and self._variable(original_node.args[0].value) in _ALONE
+        ):
+            return cst.Integer(_ALONE[self._variable(original_node.args[0].value)])
         if name in ("os.environ.get", "os.getenv") and self._asks_rank(original_node.args):
             default = args[1].value if len(args) > 1 else cst.Name("None")
             return self._becomes(original_node, default)
@@ -187,7 +195,7 @@ class _Remover(Tracer):
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> cst.BaseStatement | cst.RemovalSentinel:
         """Take out what only speaks to the other processes."""
-        if not self._is_idle(original_node):
+        if not self._is_idle(original_node) and not _says_nothing(original_node, updated_node):
             return updated_node
         self._note(original_node, "")
         function = self.program.function(original_node)
@@ -215,6 +223,14 @@ class _Remover(Tracer):
             or name == "torch.multiprocessing.set_start_method"
             or (name.startswith("torch.distributed.") and not known)
         )
+
+
+def _says_nothing(original: cst.SimpleStatementLine, updated: cst.SimpleStatementLine) -> bool:
+    """Tell whether a statement that wrapped a model, `model = DataParallel(model)`, does nothing any more."""
+    inner = small(updated)
+    if original is updated or not isinstance(inner, cst.Assign) or len(inner.targets) != 1:
+        return False
+    return code_of(inner.targets[0].target) == code_of(inner.value)
 
 
 def _targets(program: Program, call: cst.Call) -> list[str]:

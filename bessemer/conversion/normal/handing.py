@@ -76,6 +76,8 @@ def _in_front(added: list[cst.Arg], given: Sequence[cst.Arg]) -> list[cst.Arg]:
 
 
 def _with_parameters(function: cst.FunctionDef, names: tuple[str, ...], *, after: int) -> cst.FunctionDef:
+    if not names:
+        return function
     added = [cst.Param(cst.Name(name)) for name in names]
     held = function.params
     field = "posonly_params" if held.posonly_params else "params"

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.inference import Kind, call_of
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
 from bessemer.conversion.rewrites.effects import is_free_of_effects
-from bessemer.conversion.syntax import assigned, small, statements, walk
+from bessemer.conversion.syntax import assigned, code_of, self_parameter, small, statements, walk
 
 _REASON = "the run decides which device a worker has"
 
@@ -40,17 +40,51 @@ class DeviceRewriter(Rewriter):
             if (target := self._choice(node)) is not None
         }
         self._idle = self._find_idle()
+        calls = [call for function in analysis.script.callables for call in walk(function, cst.Call)]
+        self._moves = {call for call in calls if self._moves_there(call)}
+        self._written = {
+            arg
+            for call in calls
+            if call not in self._moves
+            for arg in call.args
+            if arg.keyword is not None
+            and arg.keyword.value in ("device", "map_location")
+            and self._is_accelerator(arg.value)
+        }
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
-        """Every assignment of a device."""
-        return list(self._assignments)
+        """Every assignment of a device, and every place that has one written out."""
+        there = [*self._moves, *self._written]
+        asking = [x for x in there if code_of(self._device_here(x)).startswith(self.analysis.run)]
+        return [*self._assignments, *asking]
+
+    def _moves_there(self, call: cst.Call) -> bool:
+        """Tell whether a call moves something that is no model to a device that is written out."""
+        method = call_of(call, "to", "cuda")
+        if method is None or self.analysis.kinds.is_a(method.value, Kind.MODULE):
+            return False
+        if self.program.imported(call.func) is not None:
+            return False
+        if method.attr.value == "cuda":
+            return True
+        first = call.args[0] if call.args else None
+        return first is not None and first.keyword is None and self._is_accelerator(first.value)
+
+    def _is_accelerator(self, node: cst.BaseExpression) -> bool:
+        """Tell whether an expression is a device that is no choice of the run: "cuda:0", 0."""
+        kinds = self.analysis.kinds
+        if kinds.is_a(node, Kind.NUMBER):
+            return True
+        if isinstance(node, cst.Name | cst.Attribute) or not kinds.is_a(node, Kind.DEVICE, Kind.DEVICE_NAME):
+            return False
+        return "cuda" in self.program.code(node) or "mps" in self.program.code(node)
 
     def _target(self, statement: cst.SimpleStatementLine) -> cst.Name | None:
         pair = assigned(statement)
         if pair is None or len(pair[0]) != 1 or not isinstance(pair[0][0], cst.Name):
             return None
         target, value = pair[0][0], pair[1]
-        if not isinstance(value, cst.Call | cst.IfExp | cst.SimpleString):
+        if not isinstance(value, cst.Call | cst.IfExp | cst.SimpleString | cst.FormattedString):
             return None
         if not self.analysis.kinds.is_a(value, Kind.DEVICE, Kind.DEVICE_NAME):
             return None
@@ -73,7 +107,7 @@ class DeviceRewriter(Rewriter):
         if not isinstance(arg, cst.Arg) or not isinstance(call, cst.Call):
             return False
         is_to = isinstance(call.func, cst.Attribute) and call.func.attr.value == "to"
-        is_keyword = arg.keyword is not None and arg.keyword.value == "device"
+        is_keyword = arg.keyword is not None and arg.keyword.value in ("device", "map_location")
         return is_to or is_keyword or self.program.defined(call.func) is not None
 
     def _choice(self, node: cst.If) -> cst.Name | None:
@@ -153,6 +187,46 @@ class DeviceRewriter(Rewriter):
             self.note(original_node, changed.with_changes(leading_lines=()), _REASON)
             self._ask(original_node)
         return changed
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        """Send what is moved to a device that is written out to that of the run."""
+        if original_node not in self._moves:
+            return updated_node
+        device = self._device_here(original_node)
+        func = cst.ensure_type(updated_node.func, cst.Attribute)
+        is_cuda = func.attr.value == "cuda"
+        pairs = zip(original_node.args, updated_node.args, strict=True)
+        args = [
+            new
+            if old.keyword is not None and old.keyword.value not in ("device", "map_location")
+            else new.with_changes(value=device)
+            for old, new in pairs
+            if not is_cuda or old.keyword is not None
+        ]
+        if is_cuda:
+            args = [x for x in args if x.keyword is None or x.keyword.value != "device"]
+            args = [cst.Arg(device), *args]
+            func = func.with_changes(attr=cst.Name("to"))
+        changed = updated_node.with_changes(func=func, args=args)
+        self.note(original_node, changed, _REASON)
+        return changed
+
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
+        """Replace a device that is written out, where something is made or loaded on it."""
+        if original_node not in self._written:
+            return updated_node
+        changed = updated_node.with_changes(value=self._device_here(original_node))
+        self.note(original_node, changed, _REASON)
+        return changed
+
+    def _device_here(self, node: cst.CSTNode) -> cst.BaseExpression:
+        """Return the device in some place; a model is also used where there is no run."""
+        owner, function = self.program.definition(node), self.program.function(node)
+        in_model = isinstance(owner, cst.ClassDef) and self.analysis.kinds.is_module_class(owner)
+        own = self_parameter(function) if function is not None else None
+        if in_model and own is not None and function is not None and function.name.value != "__init__":
+            return cst.parse_expression(f"next({own}.parameters()).device")
+        return self.on_run("device")
 
     def leave_If(self, original_node: cst.If, updated_node: cst.If) -> LeftStatement:
         """Collapse branches that have become the same."""
@@ -244,6 +318,35 @@ CASES = (
             use_cuda = torch.cuda.is_available()
             device = run.device
             x = torch.zeros(1, device=device, pin_memory=use_cuda)
+        """,
+    ),
+    Case(
+        "what is moved to a device that is written out",
+        """
+        import torch
+        from torch import nn
+        class Net(nn.Module):
+            def forward(self, x):
+                return x + torch.zeros(3).cuda()
+        def main(rank):
+            gpu = 0
+            x = torch.zeros(3).cuda(gpu, non_blocking=True)
+            y = torch.ones(3).to("cuda:0")
+            z = torch.ones(3, device="cuda").to("cpu")
+            state = torch.load("x.pt", map_location=f"cuda:{gpu}")
+        """,
+        """
+        import torch
+        from torch import nn
+        class Net(nn.Module):
+            def forward(self, x):
+                return x + torch.zeros(3).to(next(self.parameters()).device)
+        def main(rank):
+            gpu = 0
+            x = torch.zeros(3).to(run.device, non_blocking=True)
+            y = torch.ones(3).to(run.device)
+            z = torch.ones(3, device=run.device).to("cpu")
+            state = torch.load("x.pt", map_location=run.device)
         """,
     ),
     Case(

@@ -18,6 +18,8 @@ from bessemer.conversion.loops import Top
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter, statement
 from bessemer.conversion.syntax import fresh_name, parameters, self_parameter, walk
 
+_MOST_ITEMS = 20
+
 
 @dataclass(frozen=True, eq=False)
 class Held:
@@ -55,7 +57,9 @@ class _Finder:
         self.kinds = analysis.kinds
         self.found: list[Held] = []
         self.known = known
-        surely = Flow(program, function).set_before(top.loop)
+        flow = Flow(program, function)
+        surely = flow.set_before(top.loop)
+        self.rebound = flow.stored(top.loop.body)
         nodes: list[tuple[str, cst.CSTNode]] = [(x.name.value, x) for x in parameters(function)]
         nodes += [(x.value, x) for x in walk(function.body, cst.Name) if program.is_store(x)]
         own = self_parameter(function) if program.enclosing(function, cst.ClassDef) is not None else None
@@ -70,10 +74,12 @@ class _Finder:
             return
         if any(x.code == code for x in self.found):
             return
-        if value.kind in STATEFUL:
+        if value.kind is Kind.PARAMETER and code in self.rebound:
+            return  # carried by the loop
+        if value.kind in STATEFUL or value.kind is Kind.PARAMETER:
             free = fresh_name((name,), {x.name for x in known})
             self.found.append(Held(free, code, value, surely))
-        if value.kind is Kind.TUPLE:
+        if value.kind is Kind.TUPLE and len(value.items) < _MOST_ITEMS:
             for index, item in enumerate(value.items):
                 self._add(f"{name}_{index}", f"{code}[{index}]", item, surely, depth)
         if depth and (value.kind is Kind.OBJECT or (value.kind is Kind.MODULE and value.owner)):

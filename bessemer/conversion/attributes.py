@@ -1,0 +1,137 @@
+"""Attributes that a loop changes: counters, best values and histories that objects of the program keep.
+
+Objects are those of the program's own classes, and namespaces. An attribute counts if a statement in the
+loop, or in a function or method that it calls, sets it, adds to it or fills it, and if it holds no model,
+optimizer, loader or other object that survives, or is made again, in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from bessemer.conversion.flow import Flow, Loop
+from bessemer.conversion.inference import Kind, Kinds, Value
+from bessemer.conversion.syntax import Program, parameters, walk
+
+FILLS = frozenset(
+    {"append", "extend", "insert", "add", "update", "setdefault", "pop", "remove", "clear"}
+    | {"appendleft", "popleft"}
+)
+_OTHERWISE = frozenset(Kind) - {Kind.NUMBER, Kind.NOTHING, Kind.TUPLE, Kind.PARAMETER, Kind.DEVICE_NAME}
+_DEPTH = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Keeping:
+    """An object that a loop changes: how it is reached in front of the loop, and its attributes."""
+
+    loop: Loop
+    function: cst.FunctionDef
+    code: str
+    names: tuple[str, ...]
+
+
+class Attributes:
+    """Finds what loops change in objects; objects that an outer loop keeps are not kept again."""
+
+    def __init__(self, program: Program, kinds: Kinds) -> None:
+        self._program = program
+        self._kinds = kinds
+        self._known: list[Value] = []
+
+    def of(self, function: cst.FunctionDef, loop: Loop) -> list[Keeping]:
+        """Return what a loop changes in objects that were made before it."""
+        changed: dict[str, list[Value]] = {}
+        for receiver, name in self._changes(loop):
+            value = self._kinds.of(receiver)
+            if value is not None and value.kind is Kind.OBJECT:
+                changed.setdefault(name, []).append(value)
+        found: list[Keeping] = []
+        for code, value in self._objects(function, loop) if changed else ():
+            names = tuple(
+                name
+                for name, owners in changed.items()
+                if any(self._kinds.is_same_object(value, x) for x in owners) and self._is_plain(value, name)
+            )
+            if names and not any(self._is_one(value, x) for x in self._known):
+                self._known.append(value)
+                found.append(Keeping(loop, function, code, names))
+        return found
+
+    def first_change(self, loop: Loop) -> cst.BaseExpression | None:
+        """Return the first attribute of an object that running a loop's body may change."""
+        for receiver, name in self._changes(loop):
+            value = self._kinds.of(receiver)
+            if value is not None and value.kind is Kind.OBJECT and self._is_plain(value, name):
+                return receiver
+        return None
+
+    def _is_one(self, one: Value, other: Value) -> bool:
+        return bool(one.origins) and one.origins == other.origins and one.owner is other.owner
+
+    def _is_plain(self, value: Value, name: str) -> bool:
+        held = self._kinds.attribute(value, name)
+        return held is None or held.kind not in _OTHERWISE
+
+    def _changes(self, loop: Loop) -> Iterator[tuple[cst.BaseExpression, str]]:
+        """Yield the objects and attributes that running a loop's body may change."""
+        seen: set[cst.FunctionDef] = set()
+        waiting: list[cst.CSTNode] = [loop.body]
+        while waiting:
+            node = waiting.pop()
+            for inner in walk(node, cst.Attribute, cst.Call):
+                if isinstance(inner, cst.Call):
+                    target = self._kinds.callee(inner)
+                    if target is not None and target not in seen:
+                        seen.add(target)
+                        waiting.append(target.body)
+                elif self._is_changed(inner):
+                    yield inner.value, inner.attr.value
+
+    def _is_changed(self, node: cst.Attribute) -> bool:
+        """Tell whether a place sets an attribute, an item of what it holds, or fills it."""
+        parent = self._program.parent(node)
+        if self._program.is_store(node) or (isinstance(parent, cst.AugAssign) and parent.target is node):
+            return True
+        if isinstance(parent, cst.Subscript) and parent.value is node:
+            outer = self._program.parent(parent)
+            added = isinstance(outer, cst.AugAssign) and outer.target is parent
+            return self._program.is_store(parent) or added
+        call = self._program.parents.get(parent)
+        is_called = isinstance(parent, cst.Attribute) and isinstance(call, cst.Call) and call.func is parent
+        return is_called and isinstance(parent, cst.Attribute) and parent.attr.value in FILLS
+
+    def _objects(self, function: cst.FunctionDef, loop: Loop) -> Iterator[tuple[str, Value]]:
+        """Yield the objects that are there in front of a loop, and how they are reached."""
+        program = self._program
+        surely = Flow(program, function).set_before(loop)
+        nodes: list[tuple[str, cst.CSTNode]] = [(x.name.value, x) for x in parameters(function)]
+        nodes += [
+            (x.value, x)
+            for x in walk(function.body, cst.Name)
+            if program.is_store(x) and program.before(x, loop)
+        ]
+        seen: set[str] = set()
+        for name, node in nodes:
+            if name in seen or name not in surely or not program.is_local(name, function):
+                continue
+            seen.add(name)
+            value = self._kinds.of(node)
+            if value is not None:
+                yield from self._inside(name, value, _DEPTH)
+
+    def _inside(self, code: str, value: Value, depth: int) -> Iterator[tuple[str, Value]]:
+        if value.kind is Kind.TUPLE:
+            for index, item in enumerate(value.items[:20]):
+                if item is not None:
+                    yield from self._inside(f"{code}[{index}]", item, depth)
+        if value.kind is not Kind.OBJECT or value.optional:
+            return
+        yield code, value
+        for name in self._kinds.attributes(value) if depth else ():
+            inner = self._kinds.attribute(value, name)
+            if inner is not None:
+                yield from self._inside(f"{code}.{name}", inner, depth - 1)

@@ -1,0 +1,107 @@
+"""What a loop changes in objects of the program survives a restart: `run.keep(trainer, "best")`.
+
+One call for each object, in front of the outermost loop that changes it, with the attributes that are
+changed in the loop or in what it calls. Namespaces that hold shared variables are such objects too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import libcst as cst
+
+from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter, statement
+
+
+class KeepingRewriter(Rewriter):
+    """Puts `run.keep(...)` in front of loops."""
+
+    kind = "keeping"
+    TITLE = "Attributes that loops change"
+
+    def run_uses(self) -> Iterable[cst.CSTNode]:
+        """The loops that change attributes."""
+        return [x.loop for x in self.analysis.state.keepings]
+
+    def _before(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
+        calls: list[str] = []
+        for kept in self.analysis.state.keepings:
+            if kept.loop is original:
+                names = ", ".join(f'"{name}"' for name in kept.names)
+                calls.append(f"{self.analysis.run}.keep({kept.code}, {names})")
+        if not calls:
+            return updated
+        header = self.program.code(original).splitlines()[0]
+        reason = "the loop changes these attributes; kept over restarts"
+        self.note(original, "\n".join([*calls, header]), reason, before=header)
+        return cst.FlattenSentinel([*(statement(x) for x in calls), updated])
+
+    def leave_For(self, original_node: cst.For, updated_node: cst.BaseStatement) -> LeftStatement:
+        """Keep in front of a `for`."""
+        return self._before(original_node, updated_node)
+
+    def leave_While(self, original_node: cst.While, updated_node: cst.BaseStatement) -> LeftStatement:
+        """Keep in front of a `while`."""
+        return self._before(original_node, updated_node)
+
+
+CASES = (
+    Case(
+        "what a method counts, and what a list collects",
+        """
+        import torch
+        class Trainer:
+            def __init__(self, optimizer):
+                self.optimizer = optimizer
+                self.num_steps = 0
+                self.losses = []
+                self.name = "first"
+            def step(self, loss):
+                self.optimizer.step()
+                self.num_steps += 1
+                self.losses.append(loss)
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            trainer = Trainer(optimizer)
+            for epoch in range(9):
+                trainer.step(loss())
+            print(trainer.losses)
+        """,
+        """
+        import torch
+        class Trainer:
+            def __init__(self, optimizer):
+                self.optimizer = optimizer
+                self.num_steps = 0
+                self.losses = []
+                self.name = "first"
+            def step(self, loss):
+                self.optimizer.step()
+                self.num_steps += 1
+                self.losses.append(loss)
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            trainer = Trainer(optimizer)
+            run.keep(trainer, "num_steps", "losses")
+            for epoch in range(9):
+                trainer.step(loss())
+            print(trainer.losses)
+        """,
+    ),
+    Case(
+        "an object that no loop changes is left alone",
+        """
+        import torch
+        class Names:
+            def __init__(self):
+                self.first = "a"
+        def main():
+            names = Names()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for epoch in range(9):
+                optimizer.step()
+                print(names.first)
+        """,
+        None,
+    ),
+)
