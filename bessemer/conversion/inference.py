@@ -200,6 +200,11 @@ class Kinds:
             return None
         return self.attribute(value, node.attr.value)
 
+    def variable(self, node: cst.CSTNode) -> Value | None:
+        """Return what a variable may hold, whichever statement gave it its value."""
+        bound = self._program.bindings(node) if isinstance(node, cst.Name) else (node,)
+        return _join(self.of(x) for x in bound)
+
     def attribute(self, value: Value, name: str) -> Value | None:
         """Return what an attribute of an object is known to hold."""
         return _join(self.of(store) for store in self.stores(value, name))

@@ -66,7 +66,7 @@ class _Finder:
         for name, node in nodes:
             if program.is_local(name, function) and program.before(node, top.loop):
                 shown = "self" if name == own else name
-                self._add(shown, name, self.kinds.of(node), name in surely, 2)
+                self._add(shown, name, self.kinds.variable(node), name in surely, 2)
 
     def _add(self, name: str, code: str, value: Value | None, surely: bool, depth: int) -> None:
         known = [*self.known, *self.found]
