@@ -16,6 +16,7 @@ from bessemer.conversion.loops import Training, find_training
 from bessemer.conversion.normal import Normal, normalize
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
+from bessemer.conversion.plan import Left
 from bessemer.conversion.script import Script, take_apart
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.state import State, find_state
@@ -28,7 +29,8 @@ class Analysis:
 
     `normal` is the program in normal form. `run` and `settings` are the names under which emitted functions
     know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
-    `notes` is what reading a notebook brought up, None for a script.
+    `notes` is what reading a notebook brought up, None for a script. `left` are the files that the entry
+    point does not use.
     """
 
     script: Script
@@ -41,6 +43,7 @@ class Analysis:
     taken: frozenset[str]
     normal: Normal
     notes: Notes | None = None
+    left: tuple[Left, ...] = ()
 
 
 def analyze_program(files: Sources, entry: Source) -> Analysis:
