@@ -145,7 +145,7 @@ class _Finder:
             try:
                 found[build(call, given)] = None
             except Unresolved as error:
-                needs[error.needs] = None
+                needs[" ".join(error.needs.split())] = None
         if not found:
             return self._by_own_function(call) or [
                 self._fetch(call, f"no: it depends on {', '.join(f'`{x}`' for x in needs)}")
@@ -164,12 +164,22 @@ class _Finder:
         found: dict[str, None] = {}
         for use in self._analysis.kinds.calls.get(name, []):
             for given in self._surroundings(use, 1):
+                if self._is_local(call, self._resolver.passed(function, use, given)):
+                    continue
                 try:
                     values = [x.with_changes(value=self._resolver.plain(x.value, given)) for x in use.args]
                 except Unresolved:
                     continue
                 found[f"{name}({', '.join(code_of(x).rstrip(', ') for x in values)})"] = None
         return [self._fetch(call, f"yes, by `{name}`", "\n".join(found))] if found else []
+
+    def _is_local(self, call: cst.Call, given: Given) -> bool:
+        """Tell whether what a call would open is known, and no address."""
+        try:
+            text = literal_text(self._resolver.plain(call.args[0].value, given)) if call.args else None
+        except Unresolved:
+            return False
+        return text is not None and "://" not in text
 
     def _surroundings(self, node: cst.CSTNode, depth: int) -> Iterator[Given]:
         """Yield what parameters and loop variables around a node may be, one for each way to come there."""

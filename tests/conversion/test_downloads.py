@@ -15,6 +15,7 @@ from bessemer.conversion.downloads import Fetch, find_fetches
 from conversion.converted_projects import analyzed_text
 from conversion.notebooks.making import code, written
 
+BASE = "https://example.org/"
 TRAINING = """
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -155,6 +156,19 @@ def test_a_download_in_a_class_is_that_of_each_object() -> None:
     """
     (found,) = fetches_of('table = Table("x")', owner)
     assert found.code == 'fetch("https://example.org/", "x" + "/table")'
+
+
+def test_a_function_that_is_given_a_file_downloads_nothing() -> None:
+    helper = """
+    def opened(path):
+        return urllib.request.urlopen(path) if "://" in path else open(path)
+    """
+    text = 'table = opened("files/table.csv")'
+    body = f"{HEADER}{dedent(helper)}\ndef main():\n    {text}{TRAINING}\nmain()\n"
+    (found,) = find_fetches(analyzed_text(body, "train.py"), ["opened"])
+    assert not found.code
+    (found,) = find_fetches(analyzed_text(body.replace("files/", BASE), "train.py"), ["opened"])
+    assert found.code == 'opened("https://example.org/table.csv")'
 
 
 PROGRAM = """
