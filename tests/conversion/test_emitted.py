@@ -8,12 +8,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bessemer.conversion import convert
+from bessemer.conversion.kept_style import accept_kept_style
 from bessemer.conversion.papers import changes
 from bessemer.conversion.plan import Rewrite
 from conversion.converted_projects import CASES, DIGITS, ROOT, Project
@@ -162,3 +164,50 @@ def test_rewrites_of_one_place_are_shown_once_and_shortly() -> None:
         *("while True:", "    line(0)", "    line(1)", "... (27 lines)", "    line(29)"),
     ]
     assert len(changes([*same, Rewrite("a.py:2", "carry", loop, "", "other")])) == 2
+
+
+HAND_WRITTEN = """
+import no_such_package
+import torch
+
+
+def size(l):
+    unused = len(l)
+    return no_such_package.size(l)
+
+
+def main():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(size([2])):
+        optimizer.zero_grad()
+        model(torch.zeros(1, 2)).sum().backward()
+        optimizer.step()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_style_that_was_kept_and_versions_that_were_asked_for_are_said_by_name(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "train.py").write_text(HAND_WRITTEN)
+    (source / "requirements.txt").write_text("torch<1\nno-such-package==3.1\n")
+    project = Project(convert(source, tmp_path / "kept"))
+    table = tomllib.loads((project.root / "pyproject.toml").read_text())
+    assert table["tool"]["ruff"]["lint"]["ignore"] == ["E741", "F841"]
+    assert "no_such_package==3.1" in table["project"]["dependencies"]
+    assert run(project, str(BIN / "ruff"), "check", "--no-cache", ".").returncode == 0
+    report = (project.root / "CONVERSION.md").read_text()
+    assert "`no_such_package` is not installed here: `==3.1`, as requirements.txt:2 says" in report
+    assert "requirements.txt:1 asks for `<1`" in report
+
+
+def test_a_name_that_is_not_there_is_never_taken_for_style(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.ruff.lint]\nselect = ["E", "F"]\nignore = []\n')
+    (tmp_path / "a.py").write_text("def f(l):\n    return not_there(l)\n")
+    accept_kept_style(tmp_path)
+    lint = tomllib.loads((tmp_path / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert lint["ignore"] == ["E741"]
