@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
@@ -20,8 +20,9 @@ from bessemer.conversion.download_commands import URL, file_name, url_and_target
 from bessemer.conversion.inference import Kind
 from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.resolving import Given, Resolver, Unresolved
-from bessemer.conversion.syntax import code_of, literal_text, parameters, walk
+from bessemer.conversion.syntax import bound_name, code_of, literal_text, parameters, walk
 
+STAGE = "download"
 _IN_STAGE = "yes"
 _SHELLS = frozenset({"os.system", "os.popen"})
 _PROCESSES = frozenset({"subprocess.run", "subprocess.call", "subprocess.check_call", "subprocess.Popen"})
@@ -82,7 +83,19 @@ def find_fetches(analysis: Analysis, callable_names: Collection[str] = ()) -> tu
             target = "" if needed.target == needed.what else needed.target
             where = place(notes.path, needed.cell, needed.line)
             found.append(_of_shell(where, needed.what, needed.what, target))
+    if _is_taken(analysis):
+        taken = f"no: the research code has a `{STAGE}` of its own, which the stage would hide"
+        found = [replace(x, stands=taken, code="") if x.code else x for x in found]
     return tuple(dict.fromkeys(found))
+
+
+def _is_taken(analysis: Analysis) -> bool:
+    """Tell whether the research code has, or imports, something of the stage's name."""
+    script = analysis.script
+    names = {x.name.value for x in script.definitions} | {x.name for x in script.constants}
+    imports = [x for statement in script.imports for x in walk(statement, cst.Import, cst.ImportFrom)]
+    names |= {bound_name(x) for y in imports if not isinstance(y.names, cst.ImportStar) for x in y.names}
+    return STAGE in names
 
 
 def download_stage(analysis: Analysis, fetches: Sequence[Fetch]) -> cst.FunctionDef | None:
@@ -98,7 +111,7 @@ def download_stage(analysis: Analysis, fetches: Sequence[Fetch]) -> cst.Function
     name = analysis.settings
     imports = ["    from bessemer.data.fetching import fetch\n"] if any("fetch(" in x for x in lines) else []
     text = (
-        f"def download({name}: Settings) -> None:\n"
+        f"def {STAGE}({name}: Settings) -> None:\n"
         '    """Fetch what the research code downloads, to where it puts it."""\n'
         f"{''.join(imports)}" + "".join(f"    {line}\n" for line in lines)
     )

@@ -171,6 +171,24 @@ def test_a_function_that_is_given_a_file_downloads_nothing() -> None:
     assert found.code == 'opened("https://example.org/table.csv")'
 
 
+def test_a_function_of_the_research_code_is_never_taken_for_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    helper = """
+    def download(path):
+        urllib.request.urlretrieve("https://example.org/own", path)
+    """
+    body = f"{HEADER}{dedent(helper)}\ndef main():\n    download('own.csv'){TRAINING}\nmain()\n"
+    source = tmp_path / "src" / "naming"
+    source.mkdir(parents=True)
+    (source / "train.py").write_text(body)
+    monkeypatch.chdir(tmp_path)
+    project = convert(source, tmp_path / "projects" / "naming")
+    assert "a `download` of its own" in (project.out / "CONVERSION.md").read_text()
+    assert entry(["data", "download", "--project", "naming"]) == 0
+    assert "nothing to download" in capsys.readouterr().out
+
+
 PROGRAM = """
 import argparse
 import os
