@@ -8,17 +8,24 @@ written, and a refusal leaves nothing behind.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bessemer.conversion import emission, refusals, sources
 from bessemer.conversion.analysis import Analysis, analyze_program
-from bessemer.conversion.normal.entries import pick_entry, reached
+from bessemer.conversion.downloads import find_fetches
+from bessemer.conversion.hints import Hint, hints_beside, hints_of
+from bessemer.conversion.kept_style import accept_kept_style
+from bessemer.conversion.normal.entries import left_out, pick_entry, reached
+from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.notebooks.runs import described
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
 from bessemer.conversion.planning import prepare
 from bessemer.conversion.project import Names, compose_project, manifest, package_name
 from bessemer.conversion.rewrites import uses_of_run
+from bessemer.conversion.rewrites.run_parameter import needing
+from bessemer.conversion.roles import PREPROCESSING, Room
 from bessemer.conversion.rooms import tidy
 
 __all__ = [
@@ -64,7 +71,8 @@ def analyze(source: Path, entry: str = "", *, run: int | None = None) -> Analysi
     """
     read = sources.read(source, run)
     script = pick_entry(read, entry)
-    analysis = replace(analyze_program(read, script), notes=script.notes)
+    left = left_out(read, script) if source.is_dir() else ()
+    analysis = replace(analyze_program(read, script), notes=script.notes, left=left)
     refusals.check(analysis, uses_of_run(analysis))
     return analysis
 
@@ -105,11 +113,15 @@ def convert(
     prepared = prepare(analysis)
     names = _names(source, out, name, run)
     emission.check_target(out)
-    files = compose_project(analysis, prepared.rewritten, prepared.rooms, prepared.plan, names)
+    fetches = find_fetches(analysis, _callable_stages(analysis, prepared.rooms))
+    files = compose_project(
+        analysis, prepared.rewritten, prepared.rooms, prepared.plan, names, _hints(source, analysis), fetches
+    )
 
     def finish(staged: Path) -> None:
         tidy(staged)
-        text = manifest(analysis, prepared.plan, names, emission.digests(staged))
+        accept_kept_style(staged)
+        text = manifest(analysis, prepared.plan, names, fetches, emission.digests(staged))
         (staged / emission.MANIFEST).write_text(text, encoding="utf-8")
 
     written = emission.write(out, files, finish)
@@ -149,6 +161,19 @@ def _chosen_before(source: Path, out: Path) -> str:
     table = emission.project_table(out) or {}
     script = str(table.get("script", ""))
     return script if source.is_dir() and (source / script).is_file() else ""
+
+
+def _callable_stages(analysis: Analysis, rooms: Mapping[str, Room]) -> frozenset[str]:
+    """Return the functions that a stage in the room of preprocessing may call: there, and without the run."""
+    with_run = needing(analysis, uses_of_run(analysis))
+    return frozenset(x for x, room in rooms.items() if room.path == PREPROCESSING) - with_run
+
+
+def _hints(source: Path, analysis: Analysis) -> dict[str, Hint]:
+    """Return the versions that the research code asks for; what a notebook installs counts first."""
+    notes = analysis.notes
+    asked = [(x.what, place(notes.path, x.cell, x.line)) for x in notes.requirements] if notes else []
+    return {**hints_beside(source if source.is_dir() else source.parent), **hints_of(asked)}
 
 
 def _names(source: Path, out: Path, name: str | None, run: int | None) -> Names:

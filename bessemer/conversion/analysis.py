@@ -16,6 +16,7 @@ from bessemer.conversion.loops import Training, find_training
 from bessemer.conversion.normal import Normal, normalize
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
+from bessemer.conversion.plan import Left
 from bessemer.conversion.script import Script, take_apart
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.state import State, find_state
@@ -30,7 +31,8 @@ class Analysis:
     know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
     `parsing` is the statement that gives the parsed options a name, if it stays: where the program changes
     them, or outside of the entry point. `changes_options` says whether the program changes them.
-    `notes` is what reading a notebook brought up, None for a script.
+    `notes` is what reading a notebook brought up, None for a script. `left` are the files that the entry
+    point does not use.
     """
 
     script: Script
@@ -45,6 +47,7 @@ class Analysis:
     parsing: cst.BaseStatement | None = None
     changes_options: bool = False
     notes: Notes | None = None
+    left: tuple[Left, ...] = ()
 
 
 def analyze_program(files: Sources, entry: Source) -> Analysis:

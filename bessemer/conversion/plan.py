@@ -51,6 +51,14 @@ class Unconverted:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A file that the entry point does not use; `trains` if it is a program of its own."""
+
+    path: str
+    trains: bool
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything a conversion does to one program. `entry` is `file:line function`."""
 

@@ -7,20 +7,22 @@ import json
 import keyword
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 
-import jinja2
+import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.dependencies import Dependencies, find_dependencies, lock
+from bessemer.conversion.downloads import Fetch, download_stage
+from bessemer.conversion.hints import Hint
+from bessemer.conversion.papers import changes, example_of, left_rows, render, setting_rows
 from bessemer.conversion.plan import Plan
+from bessemer.conversion.project_tests import values_of_tests
 from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
 from bessemer.conversion.rooms import compose, summary
 from bessemer.conversion.settings_module import compose_settings
-from bessemer.errors import ConversionError
 
 _TEMPLATES = {
     "Makefile": "Makefile.j2",
@@ -30,6 +32,8 @@ _TEMPLATES = {
     "settings.toml": "settings.toml.j2",
     "README.md": "README.md.j2",
     "CONVERSION.md": "CONVERSION.md.j2",
+    "tests/test_project.py": "tests/test_project.py.j2",
+    "tests/test_training.py": "tests/test_training.py.j2",
 }
 _JOBS = {
     "train": "Train, or go on where training was interrupted.",
@@ -78,31 +82,47 @@ def compose_project(
     rooms: Mapping[str, Room],
     plan: Plan,
     names: Names,
+    hints: Mapping[str, Hint],
+    fetches: Sequence[Fetch],
 ) -> dict[str, str]:
-    """Return the text of every file of a project."""
+    """Return the text of every file of a project.
+
+    Args:
+        analysis: the program.
+        rewritten: the same, after all changes.
+        rooms: where each definition goes.
+        plan: what is done, for the papers.
+        names: what the project is called.
+        hints: versions that the research code asks for.
+        fetches: what it downloads.
+    """
     package = names.package
     files = {
         f"{package}/__init__.py": f'"""{names.name}: written by Bessemer from {names.source}."""\n',
         f"{package}/config/settings.py": compose_settings(analysis.script),
     }
     files |= {f"{package}/{folder}/__init__.py": f'"""{text}"""\n' for folder, text in _ROOM_OF_ROOMS.items()}
-    composed = compose(analysis, rewritten, rooms, package)
+    composed = compose(analysis, rewritten, rooms, package, download_stage(analysis, fetches))
     files |= {f"{package}/{path}": text for path, text in composed.items()}
     files |= {f"jobs/{verb}.py": _job(verb, text) for verb, text in _JOBS.items()}
-    files["tests/test_project.py"] = _tests(analysis, package, composed)
-    needed = find_dependencies([analysis.script.program.module])
+    modules = [cst.parse_module(text) for path, text in files.items() if path.startswith(f"{package}/")]
+    needed = find_dependencies(modules, hints, own=(package, "bessemer"))
     files["requirements.lock"] = _lock(needed)
-    values = _values(analysis, plan, names, needed, composed)
-    files |= {path: _render(template, values) for path, template in _TEMPLATES.items()}
+    values = _values(analysis, plan, names, needed, composed, fetches)
+    files |= {path: render(template, values) for path, template in _TEMPLATES.items()}
     return files
 
 
-def manifest(analysis: Analysis, plan: Plan, names: Names, digests: Mapping[str, str]) -> str:
+def manifest(
+    analysis: Analysis, plan: Plan, names: Names, fetches: Sequence[Fetch], digests: Mapping[str, str]
+) -> str:
     """Return `conversion.json`: the plan, the options, and the hash of every file written."""
     content = {
         **asdict(names),
         "bessemer": _version(),
         "plan": asdict(plan),
+        "left": [asdict(file) for file in analysis.left],
+        "data": [asdict(fetch) for fetch in fetches],
         "options": [asdict(option) for option in analysis.script.options.options],
         "files": dict(digests),
     }
@@ -122,24 +142,30 @@ def _values(
     names: Names,
     needed: Dependencies,
     composed: Mapping[str, str],
+    fetches: Sequence[Fetch],
 ) -> dict[str, object]:
     entry = analysis.script.entry
     assert entry is not None
     about = " ".join((analysis.script.docstring or "").split("\n\n")[0].split())
-    options = [
-        {**asdict(option), "shown": _toml(option.default)} for option in analysis.script.options.options
-    ]
+    options = analysis.script.options.options
     return {
         **asdict(names),
+        **values_of_tests(names.package, composed, options),
         "distribution": re.sub(r"[^a-z0-9]+", "-", names.package.lower()).strip("-"),
         "description": about or f"{names.name}, trained with PyTorch.",
         "script": analysis.script.program.path,
         "entry": f"{names.package}.training.trainer:{entry.name.value}",
         "bessemer_version": _version(),
         "dependencies": needed.direct,
-        "missing": needed.missing,
-        "options": options,
+        "dependency_notes": needed.notes,
+        "renamed": needed.modules,
+        "options": setting_rows(options),
+        "example": example_of(options),
         "plan": plan,
+        "changes": changes(plan.rewrites),
+        "left": left_rows(analysis.left),
+        "fetches": fetches,
+        "downloads": any(x.code for x in fetches),
         "num_workers": plan.num_workers,
         "num_workers_reason": plan.num_workers_reason,
         "loss_reduction": plan.loss_reduction,
@@ -147,21 +173,6 @@ def _values(
         "best_mode": plan.best_mode,
         "rooms": [(room, summary(composed[f"{room}.py"])) for room in ROOMS],
     }
-
-
-def _toml(default: str | None) -> str:
-    """Show a default as TOML; what has no TOML is shown as it is in Python."""
-    if default is None:
-        return "... # must be given"
-    if default in ("True", "False"):
-        return default.lower()
-    if default == "None":
-        return "... # not set"
-    if re.fullmatch(r"'[^'\\]*'", default):
-        return f'"{default[1:-1]}"'
-    if default.startswith("("):
-        return f"[{default[1:-1].rstrip(', ')}]"
-    return default.replace("\n", " ")
 
 
 def _job(verb: str, text: str) -> str:
@@ -174,61 +185,6 @@ def _job(verb: str, text: str) -> str:
         "    project = str(Path(__file__).resolve().parents[1])\n"
         f'    raise SystemExit(bessemer.cli.entry(["{verb}", "--project", project, *sys.argv[1:]]))\n'
     )
-
-
-def _tests(analysis: Analysis, package: str, composed: Mapping[str, str]) -> str:
-    modules = [f"{package}.config.settings"]
-    modules += [f"{package}.{path.removesuffix('.py').replace('/', '.')}" for path in composed]
-    plain = [x for x in analysis.script.options.options if x.default and not x.default_is_call]
-    required = [x for x in analysis.script.options.options if x.default is None]
-    defaults = "".join(f'    "{x.field}": {x.default},\n' for x in plain)
-    examples = "".join(f'    "{x.field}": {_example(x.annotation)},\n' for x in required)
-    listed = "".join(f'    "{name}",\n' for name in modules)
-    return f'''"""Is the project whole: do its modules import, are its settings those of the research code?"""
-
-import importlib
-
-import pytest
-
-from {package}.config.settings import Settings
-
-MODULES = [
-{listed}]
-# The defaults of the research code's options, and a value for each option that has none.
-DEFAULTS = {{
-{defaults}}}
-REQUIRED = {{
-{examples}}}
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_module_imports(name):
-    assert importlib.import_module(name).__doc__
-
-
-def test_settings_have_the_defaults_of_the_research_code():
-    settings = Settings(**REQUIRED)
-    assert {{name: getattr(settings, name) for name in DEFAULTS}} == DEFAULTS
-
-
-def test_settings_survive_json():
-    settings = Settings(**REQUIRED)
-    assert Settings.model_validate_json(settings.model_dump_json()) == settings
-
-
-def test_settings_refuse_what_they_do_not_know():
-    with pytest.raises(ValueError, match="no_such_option"):
-        Settings(**REQUIRED, no_such_option=1)
-'''
-
-
-def _example(annotation: str) -> str:
-    examples = {"int": "1", "float": "1.0", "str": '"text"', "bool": "True", "Path": '"path"'}
-    if annotation.startswith("tuple["):
-        return f"({_example(annotation[6:-6])},)"
-    if annotation.startswith("Literal["):
-        return annotation[8:-1].split(",")[0]
-    return examples.get(annotation.removesuffix(" | None"), "None")
 
 
 def _lock(needed: Dependencies) -> str:
@@ -252,24 +208,3 @@ def _is_installed(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _render(template: str, values: Mapping[str, object]) -> str:
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )
-    environment.filters |= {
-        "toml": lambda text: json.dumps(text, ensure_ascii=False),
-        "lines": lambda text, mark: "\n".join(f"{mark}{line}" for line in text.splitlines()),
-        "first_line": lambda text: (text.splitlines() or [""])[0],
-        "sentence": lambda text: f"{text[:1].upper()}{text[1:].rstrip('.')}.",
-    }
-    try:
-        text = resources.files("bessemer.conversion").joinpath("templates", template).read_text("utf-8")
-    except FileNotFoundError as error:
-        raise ConversionError(
-            f"the template {template} is missing",
-            "a complete installation of Bessemer",
-            'pip install --force-reinstall "bessemer[convert]"',
-        ) from error
-    return environment.from_string(text).render(values)

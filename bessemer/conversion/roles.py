@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.drawing import draws_batch, judges_without_gradients
 from bessemer.conversion.inference import Kind
 from bessemer.conversion.loops import call_graph
 from bessemer.conversion.reductions import Reductions
@@ -57,6 +58,7 @@ _READERS = (
     "scipy.io.",
     "PIL.Image.open",
 )
+_WRITERS = frozenset({"tofile", "to_csv", "to_parquet"})
 _FUNCTION_ARGUMENTS = frozenset({"collate_fn", "worker_init_fn", "sampler", "batch_sampler"})
 _SAMPLERS = ("torch.utils.data.Sampler", "torch.utils.data.BatchSampler")
 
@@ -281,8 +283,10 @@ def _builds_loaders(analysis: Analysis, definition: Definition) -> bool:
 def _reads_data(analysis: Analysis, definition: Definition) -> bool:
     if analysis.kinds.is_module_class(definition):
         return False
-    names = (analysis.script.program.imported(x.func) or "" for x in walk(definition, cst.Call))
-    return any(name.startswith(_READERS) for name in names)
+    funcs = [x.func for x in walk(definition, cst.Call)]
+    names = (analysis.script.program.imported(x) or "" for x in funcs)
+    writes = any(isinstance(x, cst.Attribute) and x.attr.value in _WRITERS for x in funcs)
+    return writes or any(name.startswith(_READERS) for name in names)
 
 
 def _is_metric(analysis: Analysis, definition: Definition) -> bool:
@@ -301,10 +305,12 @@ _RULES: tuple[tuple[str, str, Callable[[Analysis, Definition], bool]], ...] = (
     (TRAINER, "the program starts with it", _is_entry),
     (TRAINER, "an optimizer steps in it, or in what it calls", _trains),
     (LOADERS, "builds loaders", _builds_loaders),
+    (LOADERS, "draws batches by random indices", draws_batch),
     (EVALUATION, "iterates a loader and takes no step", _evaluates),
+    (EVALUATION, "runs the model without gradients", judges_without_gradients),
     (LOSSES, "computes what is minimised", _is_loss),
     (ARCHITECTURES, "a model", _is_model),
     (DATASETS, "a data set, or a part of one", _is_dataset),
-    (PREPROCESSING, "reads or fetches data", _reads_data),
+    (PREPROCESSING, "reads, fetches or writes data", _reads_data),
     (METRICS, "measures predictions", _is_metric),
 )

@@ -58,10 +58,24 @@ _WHAT = {
 
 
 def compose(
-    analysis: Analysis, rewritten: Rewritten, rooms: Mapping[str, Room], package: str
+    analysis: Analysis,
+    rewritten: Rewritten,
+    rooms: Mapping[str, Room],
+    package: str,
+    download: cst.FunctionDef | None = None,
 ) -> dict[str, str]:
-    """Return the source of every room, by its path inside the package."""
+    """Return the source of every room, by its path inside the package.
+
+    Args:
+        analysis: the program.
+        rewritten: the same, after all changes.
+        rooms: where each definition goes.
+        package: what the rooms are in.
+        download: the stage of that name, for the room of preprocessing.
+    """
     composer = _Composer(analysis, rewritten, rooms, package)
+    if download is not None:
+        composer.contents[PREPROCESSING].append(download)
     return {f"{room}.py": composer.room(room) for room in ROOMS}
 
 
@@ -246,7 +260,7 @@ def _parse(code: str) -> cst.SimpleStatementLine:
 
 def tidy(folder: Path) -> None:
     """Sort the imports of a project, remove those without a use, and format it, by its own rules."""
-    ruff = _ruff()
+    ruff = ruff_command()
     for command in (["check", "--quiet", "--fix", "--select", "I,F401"], ["format", "--quiet"]):
         result = subprocess.run(
             [ruff, *command, "--no-cache", "."], cwd=folder, capture_output=True, text=True, check=False
@@ -259,7 +273,12 @@ def tidy(folder: Path) -> None:
             )
 
 
-def _ruff() -> str:
+def ruff_command() -> str:
+    """Return the path of ruff.
+
+    Raises:
+        ConversionError: it is not installed beside this Python.
+    """
     folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
     for folder in folders:
         for name in ("ruff", "ruff.exe"):

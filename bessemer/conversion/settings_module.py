@@ -37,7 +37,9 @@ def compose_settings(script: Script) -> str:
 def _imports(script: Script, options: tuple[Option, ...]) -> list[str]:
     annotations = " ".join(option.annotation for option in options)
     lines = ["from pathlib import Path"] if "Path" in annotations else []
-    lines += ["from typing import Literal"] if "Literal[" in annotations else []
+    typing = ["Literal"] if "Literal[" in annotations else []
+    typing += ["cast"] if any(option.default_is_call for option in options) else []
+    lines += [f"from typing import {', '.join(typing)}"] if typing else []
     lines += ["import bessemer"]
     lines += ["from pydantic import Field"] if options else []
     computed = [option.default for option in options if option.default_is_call]
@@ -58,7 +60,8 @@ def field_line(option: Option) -> str:
     if default is None:
         given = description
     elif option.default_is_call:
-        given = f"default_factory=lambda: {default}, {description}"
+        # Nothing is known of its type but what the option says.
+        given = f'default_factory=lambda: cast("{option.annotation}", {default}), {description}'
     else:
         given = f"{default}, {description}"
     assert not keyword.iskeyword(option.field)

@@ -7,6 +7,7 @@ is said.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any, Literal
@@ -30,4 +31,14 @@ def stage_of(project: Project, stage: Stage) -> Callable[[Settings], Any] | None
             return None
         raise
     function: Callable[[Settings], Any] | None = getattr(module, stage, None)
-    return function
+    return function if function is not None and _takes_settings(function) else None
+
+
+def _takes_settings(function: Callable[..., Any]) -> bool:
+    """Tell a stage from a function of the research code that has its name."""
+    given = list(inspect.signature(function).parameters.values())
+    if not given or any(x.default is x.empty for x in given[1:] if x.kind is x.POSITIONAL_OR_KEYWORD):
+        return False
+    kind = given[0].annotation
+    is_typed = isinstance(kind, type) and issubclass(kind, Settings)
+    return is_typed or given[0].name == "settings" or str(kind).rpartition(".")[2] == "Settings"

@@ -212,6 +212,7 @@ def save_report(project: Project, wish: Wish, verdict: Verdict) -> Path:
         "seed": wish.seed,
         "source_sha256": project.source_sha256,
         "project_sha256": project_fingerprint(project),
+        "code_sha256": code_fingerprint(project),
         "tags": provenance(project.root, project.source_sha256),
         "verified_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -235,6 +236,18 @@ def to_json(verdict: Verdict) -> dict[str, Any]:
 
 def project_fingerprint(project: Project) -> str:
     """Return the SHA-256 of what a project computes with: its package and its `settings.toml`."""
-    files = [file for file in sorted(project.package_dir.rglob("*.py")) if file.is_file()]
-    files += [project.settings_file] if project.settings_file else []
+    settings = [project.settings_file] if project.settings_file else []
+    return _fingerprint(project, [*_package_files(project), *settings])
+
+
+def code_fingerprint(project: Project) -> str:
+    """Return the SHA-256 of a project's package."""
+    return _fingerprint(project, _package_files(project))
+
+
+def _package_files(project: Project) -> list[Path]:
+    return [file for file in sorted(project.package_dir.rglob("*.py")) if file.is_file()]
+
+
+def _fingerprint(project: Project, files: list[Path]) -> str:
     return fingerprint_of([file.relative_to(project.root).as_posix() for file in files], project.root)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from bessemer.errors import StorageError
 
-_LEFT_OUT = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__"})
+# What is no part of a program.
+LEFT_OUT = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__"})
 _GIB = 2**30
 
 
@@ -49,7 +50,7 @@ class Ground:
         shutil.rmtree(area, ignore_errors=True)
         area.mkdir(parents=True)
         sources = _outermost([self.folder, *self.others])
-        needed, free = sum(map(_size_of, sources)), shutil.disk_usage(area).free
+        needed, free = sum(map(size_of, sources)), shutil.disk_usage(area).free
         if needed > free:
             raise StorageError(
                 f"{self.folder} and what it reads beside it have {needed / _GIB:.1f} GiB, and "
@@ -106,7 +107,7 @@ def _outermost(paths: Sequence[Path]) -> list[Path]:
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
     """Leave out what is no part of a program, and what is neither file nor folder."""
-    return {name for name in names if name in _LEFT_OUT or not _is_plain(os.path.join(folder, name))}
+    return {name for name in names if name in LEFT_OUT or not _is_plain(os.path.join(folder, name))}
 
 
 def _is_plain(path: str) -> bool:
@@ -117,7 +118,8 @@ def _is_plain(path: str) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
-def _size_of(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return what copying a file or folder takes (bytes)."""
     if path.is_file():
         return path.stat().st_size
     total = 0

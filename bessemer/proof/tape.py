@@ -130,7 +130,7 @@ class _Recorder:
             losses = [tensor for tensor in given if getattr(tensor, "numel", int)() == 1]
             for loss in losses:
                 self._loss(loss)
-            shaken = [p for loss in losses for p in _leaves(loss)] if self._shakes is not None else []
+            shaken = [p for loss in losses for p in leaves(loss)] if self._shakes is not None else []
             self._inside.backward = True
             try:
                 result = backward(tensors, *args, **kwargs)
@@ -149,7 +149,7 @@ class _Recorder:
         self._num_losses += 1
         event: dict[str, Any] = {"loss": float(loss.detach()).hex()}
         if not self._num_steps:
-            event["leaves"] = self._digest(_leaves(loss))
+            event["leaves"] = self._digest(leaves(loss))
         if (run := _run()) is not None and run.world_size > 1:
             event["share"] = run.share
         self._write(event)
@@ -237,7 +237,7 @@ def _run() -> Any:
     return getattr(module, "_current", None)
 
 
-def _leaves(loss: Any) -> Iterator[Any]:
+def leaves(loss: Any) -> Iterator[Any]:
     """Yield the parameters that a loss depends on, in the order of its graph."""
     if loss.grad_fn is None:
         yield loss

@@ -12,8 +12,9 @@ from bessemer.conversion import Conversion
 from bessemer.conversion.analysis import Analysis, analyze_program
 from bessemer.conversion.sources import Source, Sources
 
+ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).parent / "cases"
-DIGITS = Path(__file__).parents[2] / "src" / "digits"
+DIGITS = ROOT / "src" / "digits"
 
 
 def analyzed_text(code: str, path: str) -> Analysis:

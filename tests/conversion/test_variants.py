@@ -180,7 +180,7 @@ LINES = {
             'bias: bool = Field(True, description="leave out the bias")',
             'sizes: tuple[int, ...] = Field((), description="any number of sizes")',
             'level: Literal[1, 2, 3] = Field(2, description="option --level")',
-            "default_factory=lambda: os.cpu_count()",
+            'default_factory=lambda: cast("int", os.cpu_count())',
             'seed: int | None = Field(None, description="none: chosen by chance")',
         ],
         "training/trainer": ["print(args.json_arg, args.folder)"],

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from bessemer.conversion.normal.locating import Locator, locator_of
+from bessemer.conversion.plan import Left
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.syntax import source_module, walk
 from bessemer.errors import SourceError
@@ -59,6 +60,12 @@ def reached(read: Sources, entry: Source) -> tuple[Source, ...]:
                 found[file.path] = file
                 waiting.append(file)
     return tuple(found[path] for path in sorted(found))
+
+
+def left_out(read: Sources, entry: Source) -> tuple[Left, ...]:
+    """Return the files that a script does not import, directly or through others."""
+    used = {x.path for x in reached(read, entry)}
+    return tuple(Left(x.path, _trains(x)) for x in read.files if x.path not in used)
 
 
 def _imported(locator: Locator, file: Source) -> Iterator[Source]:
