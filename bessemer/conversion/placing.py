@@ -86,13 +86,18 @@ def settle(out: Path) -> None:
 
 
 def bring(source: Path, target: Path, keep: Keep) -> None:
-    """Take over everything kept that the target lacks, or has an older version of; empty folders too."""
-    for folder, folders, files in os.walk(source, topdown=False):
+    """Take over everything kept that the target lacks, or has an older version of; empty folders too.
+
+    Raises:
+        OSError: something cannot be read or written. What vanishes meanwhile is no error.
+    """
+    for folder, folders, files in os.walk(source, topdown=False, onerror=_unless_gone):
         inside = Path(folder).relative_to(source)
         links = [x for x in folders if os.path.islink(os.path.join(folder, x))]
-        for name in [*links, *files]:
-            if keep(inside / name) and _is_newer(source / inside / name, target / inside / name):
-                carry(source / inside / name, target / inside / name)
+        for name in filter(lambda x: keep(inside / x), [*links, *files]):
+            with suppress(FileNotFoundError):
+                if _is_newer(source / inside / name, target / inside / name):
+                    carry(source / inside / name, target / inside / name)
         if not folders and not files and keep(inside):
             (target / inside).mkdir(parents=True, exist_ok=True)
         if (target / inside).is_dir():
@@ -119,6 +124,11 @@ def _clear(area: Path, out: Path) -> None:
     if not os.path.lexists(out) and (area / _OLD).is_dir():
         os.rename(area / _OLD, out)
     shutil.rmtree(area, ignore_errors=True)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _is_newer(source: Path, target: Path) -> bool:

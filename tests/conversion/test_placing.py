@@ -128,6 +128,41 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(out: Path) -> None:
     assert content_of(out.parent) == before
 
 
+def test_a_folder_that_cannot_be_read_is_not_left_behind_but_an_error(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (out / "closed").mkdir(parents=True)
+    (out / "closed" / "mine").write_text("mine")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        replace(out)
+    monkeypatch.undo()
+    assert content_of(out.parent) == {"p/closed/mine": b"mine"}
+
+
+def test_what_vanishes_while_it_is_taken_over_is_no_error(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out.mkdir()
+    (out / "journal").write_text("of a database that a run writes")
+    (out / "mine").write_text("mine")
+    carry = placing.carry
+
+    def vanish(source: Path, target: Path) -> None:
+        if source.name == "journal":
+            source.unlink()
+        carry(source, target)
+
+    monkeypatch.setattr(placing, "carry", vanish)
+    replace(out)
+    assert content_of(out) == {"mine": b"mine"}
+
+
 def test_an_old_folder_that_was_only_moved_away_is_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
