@@ -148,29 +148,44 @@ def marked_lines(yours: bytes, base: bytes = b"") -> tuple[int, ...]:
 
 
 class _Matcher:
-    """Compares all lines: by default difflib leaves frequent ones out in texts of 200 lines and more."""
+    """Finds equal lines, as `merge3` asks for them: what texts begin and end with alike, then difflib's.
+
+    difflib alone looks for the longest equal part first, which in a text that repeats itself may be far
+    from where it was; and in texts of 200 lines and more it leaves frequent lines out, unless told not to.
+    """
 
     def __init__(
         self,
         isjunk: Callable[[bytes], bool] | None = None,
         a: Sequence[bytes] = (),
         b: Sequence[bytes] = (),
-        autojunk: bool = True,
+        autojunk: bool = False,
     ) -> None:
-        self._matcher = difflib.SequenceMatcher(isjunk, a, b, autojunk=False)
+        start, end = _alike(a, b)
+        between = difflib.SequenceMatcher(
+            isjunk, a[start : len(a) - end], b[start : len(b) - end], autojunk=autojunk
+        )
+        blocks = [(start + x.a, start + x.b, x.size) for x in between.get_matching_blocks()[:-1]]
+        last = (len(a) - end, len(b) - end, end)
+        self._blocks = [x for x in [(0, 0, start), *blocks, last] if x[2]] + [(len(a), len(b), 0)]
 
     def get_matching_blocks(self) -> list[tuple[int, int, int]]:
-        return [(x.a, x.b, x.size) for x in self._matcher.get_matching_blocks()]
+        return self._blocks
+
+
+def _alike(a: Sequence[bytes], b: Sequence[bytes]) -> tuple[int, int]:
+    """Return how many lines two texts begin with alike, and how many of the others they end with alike."""
+    shorter = min(len(a), len(b))
+    start = next((i for i in range(shorter) if a[i] != b[i]), shorter)
+    rest = shorter - start
+    return start, next((i for i in range(rest) if a[-1 - i] != b[-1 - i]), rest)
 
 
 def _differing(
     mine: Sequence[bytes], other: Sequence[bytes]
 ) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes], Sequence[bytes]]:
     """Return what two sides begin with alike, what is left of each, and what they end with alike."""
-    shorter = min(len(mine), len(other))
-    start = next((i for i in range(shorter) if mine[i] != other[i]), shorter)
-    rest = shorter - start
-    end = next((i for i in range(rest) if mine[-1 - i] != other[-1 - i]), rest)
+    start, end = _alike(mine, other)
     return (
         mine[:start],
         mine[start : len(mine) - end],

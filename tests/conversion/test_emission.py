@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,29 @@ def test_a_project_without_a_base_gets_one_if_only_its_settings_were_changed(
     assert written is not None
     assert written["Makefile"] == (project / "Makefile").read_bytes()
     assert b"epochs" in written["settings.toml"]
+
+
+def test_files_keep_their_modes_and_those_that_stay_as_they_were_their_times(project: Path) -> None:
+    written = base.read(project)
+    assert written is not None
+    changed, same = project / "jobs" / "train.py", project / "jobs" / "tune.py"
+    for path in (changed, same):
+        path.chmod(0o755)
+        os.utime(path, (1, 1))
+    files = {**written, "jobs/train.py": b"changed"}
+    emission.write(project, files, written)
+    assert (changed.read_bytes(), changed.stat().st_mode & 0o777) == (b"changed", 0o755)
+    assert (same.stat().st_mtime, same.stat().st_mode & 0o777) == (1, 0o755)
+
+
+def test_a_folder_that_was_moved_and_linked_to_is_merged_and_left_where_it_is(project: Path) -> None:
+    moved = Path(shutil.move(project / "jobs", project.parent / "elsewhere"))
+    (project / "jobs").symlink_to(moved)
+    (moved / "train.py").write_text("mine")
+    convert(DIGITS, project)
+    assert (project / "jobs" / "train.py").read_text() == "mine"
+    assert (project / "jobs" / "tune.py").is_file()
+    assert (moved / "train.py").read_text() == "mine"
 
 
 def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:

@@ -167,6 +167,25 @@ def test_changes_that_do_not_touch_are_both_made(num_lines: int, data: st.DataOb
     assert (merged, lines) == (b"".join(both), ())
 
 
+def test_a_text_that_repeats_itself_is_merged_where_it_was_changed() -> None:
+    base = [f"line {i % 50}\n".encode() for i in range(600)]
+    yours, converted, both = list(base), list(base), list(base)
+    for place in (40, 560):
+        yours[place] = both[place] = b"yours\n"
+    for place in (200, 400):
+        converted[place] = both[place] = b"converted\n"
+    merged, lines = merge_lines(b"".join(base), b"".join(yours), b"".join(converted))
+    assert (merged, lines) == (b"".join(both), ())
+
+
+def test_a_line_added_to_a_text_that_repeats_itself_stays_where_it_was_added() -> None:
+    base = [b"a\n", b"b\n", b"\n"] * 100
+    yours, converted = [*base[:30], b"yours\n", *base[30:]], [*base[:240], b"converted\n", *base[240:]]
+    merged, lines = merge_lines(b"".join(base), b"".join(yours), b"".join(converted))
+    both = [*base[:30], b"yours\n", *base[30:240], b"converted\n", *base[240:]]
+    assert (merged, lines) == (b"".join(both), ())
+
+
 @given(st.dictionaries(st.sampled_from("abc"), TEXTS), st.data())
 def test_merging_once_more_changes_nothing(base: dict[str, bytes], data: st.DataObject) -> None:
     sides = st.dictionaries(st.sampled_from("abcd"), TEXTS)
