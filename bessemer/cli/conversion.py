@@ -26,7 +26,10 @@ def convert(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Write a production package from research code, without running it."""
+    """Write a production package from research code, without running it; keep what was edited in it.
+
+    Exit status 1 if there are conflicts, which are marked in the files as git does.
+    """
     from bessemer.conversion.command import convert_and_report, list_runs
 
     path = _source_path(source)
@@ -34,7 +37,8 @@ def convert(
         list_runs(path, json_output, console_for())
         return
     target = out or Path("projects") / path.stem
-    convert_and_report(path, target, entry, plan, json_output, console_for(), run)
+    if convert_and_report(path, target, entry, plan, json_output, console_for(), run):
+        raise typer.Exit(1)
 
 
 @verbs.command()

@@ -1,8 +1,8 @@
 """Conversion: research code in, a production package out. Nothing here runs the research code.
 
-`analyze` reads a program and refuses what cannot be converted; `plan_of` says what would be done;
-`convert` does it. Reading, planning and writing are separate, so a plan can be shown before anything is
-written, and a refusal leaves nothing behind.
+`analyze` reads a program and refuses what cannot be converted; `plan_of` says what would be done to it,
+`foresee` also what to which file of a project; `convert` does it. Reading, planning and writing are
+separate, so a plan can be shown before anything is written, and a refusal leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bessemer.conversion import emission, refusals, sources
+from bessemer.conversion import emission, placing, refusals, sources
 from bessemer.conversion.analysis import Analysis, analyze_program
 from bessemer.conversion.downloads import find_fetches
 from bessemer.conversion.hints import Hint, hints_beside, hints_of
-from bessemer.conversion.kept_style import accept_kept_style
+from bessemer.conversion.merging import Change, Merge
 from bessemer.conversion.normal.entries import left_out, pick_entry, reached
 from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.notebooks.runs import described
@@ -26,10 +26,11 @@ from bessemer.conversion.project import Names, compose_project, manifest, packag
 from bessemer.conversion.rewrites import uses_of_run
 from bessemer.conversion.rewrites.run_parameter import needing
 from bessemer.conversion.roles import PREPROCESSING, Room
-from bessemer.conversion.rooms import tidy
+from bessemer.errors import ConversionError
 
 __all__ = [
     "Analysis",
+    "Change",
     "Conversion",
     "Move",
     "Plan",
@@ -39,6 +40,7 @@ __all__ = [
     "analyze",
     "chosen_run",
     "convert",
+    "foresee",
     "is_current",
     "plan",
     "source_fingerprint",
@@ -48,13 +50,24 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Conversion:
-    """A project that was written: what it is called, where it is, what was done."""
+    """A project that was written, or would be: what it is called, where it is, what was done.
+
+    Attributes:
+        files: the project's files that conversion knows of, after merging.
+        changes: what became of each of them, and of those that are gone, since the last conversion.
+    """
 
     name: str
     package: str
     out: Path
     plan: Plan
     files: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+    @property
+    def conflicts(self) -> tuple[Change, ...]:
+        """The files in which what the user changed and what conversion changed exclude each other."""
+        return Merge({}, self.changes).conflicts
 
 
 def analyze(source: Path, entry: str = "", *, run: int | None = None) -> Analysis:
@@ -93,41 +106,81 @@ def training_runs(source: Path) -> tuple[str, ...]:
 
 
 def convert(
-    source: Path, out: Path, *, name: str | None = None, entry: str = "", run: int | None = None
+    source: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    entry: str = "",
+    run: int | None = None,
+    allow_conflicts: bool = True,
 ) -> Conversion:
-    """Convert research code into a project.
+    """Convert research code into a project, or into one that is there, with what was changed in it by hand.
 
     Args:
         source: a script, a notebook, or a folder that holds one.
         out: the project's folder; it is written whole or not at all.
-        name: the project's name; that of `out` if it is not given.
+        name: the project's name; by default the one that it has, or that of `out`.
         entry: which script of the folder is run; by default the one that `out` was written from, else
             the only one that trains.
         run: which training run of a notebook is converted, from 1; None for the whole notebook.
+        allow_conflicts: whether a project is written in which conflicts are marked.
+
+    Raises:
+        SourceError: the source cannot be read.
+        ConversionError: the program cannot be converted, `out` is not conversion's to write, or there
+            are conflicts that are not allowed.
+    """
+    placing.settle(out)
+    made = _make(source, out, name, entry, run)
+    conflicts = made.conversion.conflicts
+    if conflicts and not allow_conflicts:
+        places = emission.listed(emission.conflict_places(conflicts))
+        raise ConversionError(
+            f"{source} has changed where {out} was changed by hand: {places}",
+            "changes that do not exclude each other; nothing was written",
+            f"bessemer convert {source} --out {out}, and settle the conflicts that it marks",
+        )
+    emission.write(out, made.files, made.converted)
+    return made.conversion
+
+
+def foresee(
+    source: Path, out: Path, *, name: str | None = None, entry: str = "", run: int | None = None
+) -> Conversion:
+    """Say what `convert` would do, also to the files of a project that is there; nothing is written.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: the program cannot be converted, or `out` is not conversion's to write.
     """
+    return _make(source, out, name, entry, run).conversion
+
+
+@dataclass(frozen=True)
+class _Made:
+    conversion: Conversion
+    files: Mapping[str, bytes]
+    converted: Mapping[str, bytes]
+
+
+def _make(source: Path, out: Path, name: str | None, entry: str, run: int | None) -> _Made:
+    """Convert, and merge with what is there, in memory."""
     analysis = analyze(source, entry or _chosen_before(source, out), run=run)
     prepared = prepare(analysis)
-    names = _names(source, out, name, run)
     emission.check_target(out)
+    names = _names(source, out, name, run)
     fetches = find_fetches(analysis, _callable_stages(analysis, prepared.rooms))
-    files = compose_project(
+    composed = compose_project(
         analysis, prepared.rewritten, prepared.rooms, prepared.plan, names, _hints(source, analysis), fetches
     )
-
-    def finish(staged: Path) -> None:
-        tidy(staged)
-        accept_kept_style(staged)
-        text = manifest(analysis, prepared.plan, names, fetches, emission.digests(staged))
-        (staged / emission.MANIFEST).write_text(text, encoding="utf-8")
-
-    written = emission.write(out, files, finish)
-    return Conversion(
-        names.name, names.package, out, prepared.plan, tuple(sorted({*written, emission.MANIFEST}))
+    converted = emission.formatted(composed)
+    merge = emission.merged(out, converted)
+    noted = manifest(analysis, prepared.plan, names, fetches, emission.digests(converted)).encode("utf-8")
+    files = {**merge.files, emission.MANIFEST: noted}
+    conversion = Conversion(
+        names.name, names.package, out, prepared.plan, tuple(sorted(files)), merge.changes
     )
+    return _Made(conversion, files, converted)
 
 
 def source_fingerprint(source: Path) -> str:
@@ -165,7 +218,8 @@ def _chosen_before(source: Path, out: Path) -> str:
 
 def _callable_stages(analysis: Analysis, rooms: Mapping[str, Room]) -> frozenset[str]:
     """Return the functions that a stage in the room of preprocessing may call: there, and without the run."""
-    with_run = needing(analysis, uses_of_run(analysis))
+    needs = needing(analysis, uses_of_run(analysis))
+    with_run = {x.name.value for x in needs.given | needs.asking}
     return frozenset(x for x, room in rooms.items() if room.path == PREPROCESSING) - with_run
 
 
@@ -177,6 +231,10 @@ def _hints(source: Path, analysis: Analysis) -> dict[str, Hint]:
 
 
 def _names(source: Path, out: Path, name: str | None, run: int | None) -> Names:
-    chosen = name or out.resolve().name
+    """Name a project: as it is called already, also when its folder was moved or it has been installed."""
+    table, noted = emission.project_table(out) or {}, emission.record(out)
+    chosen = name or str(table.get("name") or out.resolve().name)
+    before = str(noted.get("package", "")) if name in (None, noted.get("name")) else ""
+    package = before if before.isidentifier() else package_name(chosen)
     shown = os.path.relpath(source.resolve(), out.resolve()).replace(os.sep, "/")
-    return Names(chosen, package_name(chosen), shown, source_fingerprint(source), run)
+    return Names(chosen, package, shown, source_fingerprint(source), run)

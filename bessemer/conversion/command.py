@@ -1,18 +1,34 @@
-"""The `convert` verb, and the conversion on demand before a project is used."""
+"""The `convert` verb, and the conversion on demand before a project is used; what they say of files."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from bessemer.conversion import analyze, chosen_run, convert, is_current, training_runs
-from bessemer.conversion import plan as plan_of
+from bessemer.conversion import chosen_run, convert, emission, foresee, is_current, placing, training_runs
+from bessemer.conversion.merging import Change, Kind
 from bessemer.conversion.plan import Plan
 
 REPORT = "CONVERSION.md"
+
+# How the kinds of changes are counted, in this order, and which of them are shown by name.
+_COUNTED = {
+    Kind.NEW: "new",
+    Kind.UPDATED: "updated",
+    Kind.MERGED: "merged",
+    Kind.KEPT: "yours kept",
+    Kind.REMOVED: "removed",
+    Kind.LEFT: "no longer written, yours kept",
+    Kind.DELETED: "deleted by you",
+    Kind.CONFLICT: "in conflict",
+    Kind.UNCHANGED: "unchanged",
+}
+_NAMED = (Kind.MERGED, Kind.LEFT, Kind.DELETED, Kind.CONFLICT)
 
 
 def convert_and_report(
@@ -23,24 +39,33 @@ def convert_and_report(
     json_output: bool,
     console: Console,
     run: int | None = None,
-) -> None:
-    """Convert a source, or only say what would be done, and print it.
+) -> bool:
+    """Convert a source, or only say what would be done, print it, and return whether there are conflicts.
 
     Raises:
         SourceError: the source cannot be read.
         ConversionError: it cannot be converted; nothing was written.
     """
-    if only_plan:
-        plan = plan_of(analyze(source, entry, run=run))
-    else:
-        plan = convert(source, out, entry=entry, run=run).plan
+    perform = foresee if only_plan else convert
+    done = perform(source, out, entry=entry, run=run)
     if json_output:
-        print(json.dumps({"out": None if only_plan else str(out), "plan": asdict(plan)}))
-        return
+        shown = {"out": None if only_plan else str(out), "plan": asdict(done.plan)}
+        print(json.dumps({**shown, "changes": [asdict(change) for change in done.changes]}))
+        return bool(done.conflicts)
     if only_plan:
-        _show(console, plan)
+        _show(console, done.plan)
     else:
-        console.print(f"wrote {out}: {_counts(plan)}; see {out / REPORT}", highlight=False, soft_wrap=True)
+        counts = _counts(done.plan)
+        console.print(f"wrote {out}: {counts}; see {out / REPORT}", highlight=False, soft_wrap=True)
+    _show_changes(console, done.changes)
+    if done.conflicts and not only_plan:
+        console.print(
+            "to do: of the lines between <<<<<<< yours and >>>>>>> converted leave what is right, and no "
+            "mark; delete a file again that you do not want; then train, or convert again",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return bool(done.conflicts)
 
 
 def list_runs(source: Path, json_output: bool, console: Console) -> None:
@@ -64,18 +89,34 @@ def bring_up_to_date(source: Path, out: Path, console: Console) -> None:
 
     Raises:
         SourceError: the source cannot be read.
-        ConversionError: it cannot be converted; what was there is kept.
+        ConversionError: it cannot be converted, or changes exclude each other; what was there is kept.
     """
+    placing.settle(out)
+    emission.check_settled(out)
     if is_current(source, out):
         return
-    why = "its research code has changed" if out.exists() else "it is new"
-    plan = convert(source, out, run=chosen_run(out)).plan
-    console.print(f"converted {source} into {out} ({why}): {_counts(plan)}", highlight=False, soft_wrap=True)
+    is_new = not out.exists()
+    done = convert(source, out, run=chosen_run(out), allow_conflicts=False)
+    why = "it is new" if is_new else "its research code has changed"
+    text = f"converted {source} into {out} ({why}): {_counts(done.plan)}"
+    console.print(text, highlight=False, soft_wrap=True)
+    if not is_new:
+        _show_changes(console, done.changes)
 
 
-def _short(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+def _show_changes(console: Console, changes: Sequence[Change]) -> None:
+    """Print how many files became what, and by name those that a person may want to look at."""
+    counted = Counter(change.kind for change in changes)
+    parts = [f"{counted[kind]} {words}" for kind, words in _COUNTED.items() if counted[kind]]
+    console.print(f"files: {', '.join(parts)}", highlight=False, soft_wrap=True)
+    for change in changes:
+        if change.kind in _NAMED:
+            lines = ", ".join(str(line) for line in change.lines)
+            place = f"{change.file}:{lines}" if lines else change.file
+            if change.kind is Kind.CONFLICT and not lines:
+                place += " (deleted by you, changed by conversion: written again)"
+            text = f"  {_COUNTED[change.kind]}: {place}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(plan: Plan) -> str:

@@ -1,16 +1,20 @@
-"""Writing a project: whole or not at all, and never over somebody's work."""
+"""Writing a project: whole or not at all, and never over somebody's work. (How edits are merged: see
+`test_converting_again.py`.)"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from bessemer.conversion import convert, emission, is_current
+from bessemer.conversion import base, convert, emission, is_current, placing
+from bessemer.conversion.merging import Kind
 from bessemer.conversion.project import package_name
 from bessemer.errors import ConversionError, SourceError
 from conversion.converted_projects import CASES, DIGITS, Project
+from conversion.killed_writes import content_of
 
 
 @pytest.fixture
@@ -24,9 +28,10 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_a_project_is_written_again_over_itself(project: Path) -> None:
-    (project / "digits" / "models" / "losses.py").unlink()
-    convert(DIGITS, project)
-    assert (project / "digits" / "models" / "losses.py").is_file()
+    before = content_of(project)
+    again = convert(DIGITS, project)
+    assert {x.kind for x in again.changes} <= {Kind.UNCHANGED, Kind.UPDATED}
+    assert content_of(project).keys() == before.keys()
     assert leftovers(project.parent) == ["digits"]
 
 
@@ -41,12 +46,54 @@ def test_what_the_user_added_is_kept(project: Path) -> None:
     assert (project / "settings.toml").read_text() == "epochs = 3\n"
 
 
-def test_a_file_that_was_changed_by_hand_is_not_written_over(project: Path) -> None:
+def test_a_project_without_a_base_is_not_written_over_if_it_was_changed(project: Path) -> None:
+    """One of an older Bessemer: it kept hashes of what it wrote, and no more."""
+    (project / base.FILE).unlink()
     trainer = project / "digits" / "training" / "trainer.py"
     trainer.write_text(trainer.read_text() + "# mine\n")
     with pytest.raises(ConversionError, match=r"changed by hand.*digits/training/trainer\.py"):
         convert(DIGITS, project)
     assert trainer.read_text().endswith("# mine\n")
+
+
+@pytest.mark.parametrize("broken", [None, b"", b"PK\x05\x06 is how a ZIP file ends"])
+def test_a_project_without_a_base_gets_one_if_only_its_settings_were_changed(
+    project: Path, broken: bytes | None
+) -> None:
+    (project / base.FILE).unlink()
+    if broken is not None:
+        (project / base.FILE).write_bytes(broken)
+    (project / "settings.toml").write_text("epochs = 3\n")
+    (project / "Makefile").unlink()
+    convert(DIGITS, project)
+    assert (project / "settings.toml").read_text() == "epochs = 3\n"
+    written = base.read(project)
+    assert written is not None
+    assert written["Makefile"] == (project / "Makefile").read_bytes()
+    assert b"epochs" in written["settings.toml"]
+
+
+def test_files_keep_their_modes_and_those_that_stay_as_they_were_their_times(project: Path) -> None:
+    written = base.read(project)
+    assert written is not None
+    changed, same = project / "jobs" / "train.py", project / "jobs" / "tune.py"
+    for path in (changed, same):
+        path.chmod(0o755)
+        os.utime(path, (1, 1))
+    files = {**written, "jobs/train.py": b"changed"}
+    emission.write(project, files, written)
+    assert (changed.read_bytes(), changed.stat().st_mode & 0o777) == (b"changed", 0o755)
+    assert (same.stat().st_mtime, same.stat().st_mode & 0o777) == (1, 0o755)
+
+
+def test_a_folder_that_was_moved_and_linked_to_is_merged_and_left_where_it_is(project: Path) -> None:
+    moved = Path(shutil.move(project / "jobs", project.parent / "elsewhere"))
+    (project / "jobs").symlink_to(moved)
+    (moved / "train.py").write_text("mine")
+    convert(DIGITS, project)
+    assert (project / "jobs" / "train.py").read_text() == "mine"
+    assert (project / "jobs" / "tune.py").is_file()
+    assert (moved / "train.py").read_text() == "mine"
 
 
 def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
@@ -65,19 +112,30 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
         convert(DIGITS, tmp_path / "digits")
 
 
-def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
-    def fail(staged: Path) -> None:
-        raise RuntimeError("in the middle")
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
 
-    with pytest.raises(RuntimeError, match="in the middle"):
-        emission.write(tmp_path / "out", {"a/b.txt": "text"}, fail)
+    monkeypatch.setattr(placing, "put", fail)
+    with pytest.raises(ConversionError, match=r"out cannot be written: no space left"):
+        emission.write(tmp_path / "out", {"a/b.txt": b"text"}, {})
     assert leftovers(tmp_path) == []
 
 
 def test_nothing_is_written_outside(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="leads out of the project"):
-        emission.write(tmp_path / "out", {"../evil.txt": "text"}, lambda _: None)
+        emission.write(tmp_path / "out", {"../evil.txt": b"text"}, {})
+    with pytest.raises(ConversionError, match="leads out of the project"):
+        emission.formatted({"../evil.txt": "text"})
     assert leftovers(tmp_path) == []
+
+
+def test_a_file_where_conversion_needs_a_folder_is_refused(project: Path) -> None:
+    shutil.rmtree(project / "jobs")
+    (project / "jobs").write_text("mine")
+    with pytest.raises(ConversionError, match=r"jobs/evaluate.py cannot be read: Not a directory"):
+        convert(DIGITS, project)
+    assert (project / "jobs").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
