@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bessemer.conversion import emission, refusals, sources
 from bessemer.conversion.analysis import Analysis, analyze_program
+from bessemer.conversion.modernise.findings import findings
 from bessemer.conversion.normal.entries import pick_entry, reached
 from bessemer.conversion.notebooks.runs import described
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
@@ -64,7 +65,8 @@ def analyze(source: Path, entry: str = "", *, run: int | None = None) -> Analysi
     """
     read = sources.read(source, run)
     script = pick_entry(read, entry)
-    analysis = replace(analyze_program(read, script), notes=script.notes)
+    modern = findings((x.modern, x.where) for x in reached(read, script))
+    analysis = replace(analyze_program(read, script), notes=script.notes, modern=modern)
     refusals.check(analysis, uses_of_run(analysis))
     return analysis
 

@@ -13,6 +13,7 @@ import libcst as cst
 from bessemer.conversion.inference import Kinds
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
+from bessemer.conversion.modernise.findings import NOTHING, Findings
 from bessemer.conversion.normal import Normal, normalize
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
@@ -28,7 +29,7 @@ class Analysis:
 
     `normal` is the program in normal form. `run` and `settings` are the names under which emitted functions
     know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
-    `notes` is what reading a notebook brought up, None for a script.
+    `notes` is what reading a notebook brought up, None for a script; `modern` what modernising did.
     """
 
     script: Script
@@ -41,6 +42,7 @@ class Analysis:
     taken: frozenset[str]
     normal: Normal
     notes: Notes | None = None
+    modern: Findings = NOTHING
 
 
 def analyze_program(files: Sources, entry: Source) -> Analysis:
