@@ -17,14 +17,14 @@ from types import ModuleType
 
 import libcst as cst
 
-from bessemer.conversion.modernise import numpy_names
+from bessemer.conversion.modernise import algebra, numpy_names, one_number, torch_names
 from bessemer.conversion.modernise.base import Ask, Change, Code, Leave, Modern, Noted
 from bessemer.conversion.modernise.edits import Edit, Text, collide, is_sound
 from bessemer.conversion.syntax import understand
 
 __all__ = ["RULES", "Modern", "Noted", "modernised"]
 
-RULES: tuple[ModuleType, ...] = (numpy_names,)
+RULES: tuple[ModuleType, ...] = (numpy_names, torch_names, algebra, one_number)
 _WORD = re.compile(r"[^\W\d]\w*")
 _MOST_PASSES = 8
 
