@@ -17,14 +17,32 @@ from types import ModuleType
 
 import libcst as cst
 
-from bessemer.conversion.modernise import algebra, numpy_names, one_number, torch_names
+from bessemer.conversion.modernise import (
+    algebra,
+    arguments,
+    iterators,
+    masks,
+    numpy_names,
+    one_number,
+    overloads,
+    torch_names,
+)
 from bessemer.conversion.modernise.base import Ask, Change, Code, Leave, Modern, Noted
 from bessemer.conversion.modernise.edits import Edit, Text, collide, is_sound
 from bessemer.conversion.syntax import understand
 
 __all__ = ["RULES", "Modern", "Noted", "modernised"]
 
-RULES: tuple[ModuleType, ...] = (numpy_names, torch_names, algebra, one_number)
+RULES: tuple[ModuleType, ...] = (
+    numpy_names,
+    torch_names,
+    algebra,
+    arguments,
+    overloads,
+    masks,
+    iterators,
+    one_number,
+)
 _WORD = re.compile(r"[^\W\d]\w*")
 _MOST_PASSES = 8
 
@@ -47,16 +65,21 @@ def modernised(text: str, changes: Sequence[Noted] = (), rules: Sequence[ModuleT
         code = Code(program, Text(program))
         found = [y for x in asked for y in x.find(code)]
         new, made = _made(code, [x for x in found if isinstance(x, Change)])
-        noted = replace(result, text=new, changes=(*result.changes, *made))
-        # What is asked is asked of the text as it is in the end.
-        result = replace(
-            noted,
-            questions=tuple(_noted(code, x) for x in found if isinstance(x, Ask)),
-            left=tuple(_noted(code, x) for x in found if isinstance(x, Leave)),
+        result = Modern(
+            new,
+            (*result.changes, *made),
+            _joined(result.questions, [_noted(code, x) for x in found if isinstance(x, Ask)]),
+            _joined(result.left, [_noted(code, x) for x in found if isinstance(x, Leave)]),
         )
         if not made:
             break
     return replace(result, changes=tuple(sorted(result.changes, key=lambda x: x.line)))
+
+
+def _joined(known: tuple[Noted, ...], found: Sequence[Noted]) -> tuple[Noted, ...]:
+    """Add what was found in another pass; what was found before is not said again."""
+    said = {(x.line, x.reason) for x in known}
+    return (*known, *(x for x in found if (x.line, x.reason) not in said))
 
 
 def _noted(code: Code, found: Ask | Leave) -> Noted:
