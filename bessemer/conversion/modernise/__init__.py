@@ -20,11 +20,16 @@ import libcst as cst
 from bessemer.conversion.modernise import (
     algebra,
     arguments,
+    functions,
     iterators,
+    libraries,
+    loading,
     masks,
     numpy_names,
     one_number,
     overloads,
+    standard_library,
+    tables_and_plots,
     torch_names,
 )
 from bessemer.conversion.modernise.base import Ask, Change, Code, Leave, Modern, Noted
@@ -34,15 +39,9 @@ from bessemer.conversion.syntax import understand
 __all__ = ["RULES", "Modern", "Noted", "modernised"]
 
 RULES: tuple[ModuleType, ...] = (
-    numpy_names,
-    torch_names,
-    algebra,
-    arguments,
-    overloads,
-    masks,
-    iterators,
-    one_number,
-)
+    numpy_names, torch_names, algebra, arguments, overloads, masks, iterators, one_number, loading, functions,
+    standard_library, libraries, tables_and_plots,
+)  # fmt: skip
 _WORD = re.compile(r"[^\W\d]\w*")
 _MOST_PASSES = 8
 
