@@ -25,18 +25,18 @@ _MOVED: Mapping[str, tuple[str, str, str]] = {
     ),
     "scipy.ndimage.filters": (
         "scipy.ndimage",
-        "SciPy 1.8, which warns that it will go",
+        "SciPy 1.8",
         "gaussian_filter gaussian_filter1d median_filter uniform_filter maximum_filter minimum_filter "
         "convolve convolve1d correlate sobel laplace",
     ),
     "scipy.ndimage.interpolation": (
         "scipy.ndimage",
-        "SciPy 1.8, which warns that it will go",
+        "SciPy 1.8",
         "zoom rotate shift map_coordinates affine_transform",
     ),
     "scipy.ndimage.morphology": (
         "scipy.ndimage",
-        "SciPy 1.8, which warns that it will go",
+        "SciPy 1.8",
         "binary_dilation binary_erosion binary_opening binary_closing binary_fill_holes "
         "distance_transform_edt",
     ),
@@ -69,7 +69,7 @@ _MOVED: Mapping[str, tuple[str, str, str]] = {
 }
 TABLE = {
     **{
-        f"{old}.{name}": New(f"{new}.{name}", since)
+        f"{old}.{name}": New(f"{new}.{name}", since, is_gone="ndimage" not in old)
         for old, (new, since, names) in _MOVED.items()
         for name in names.split()
     },

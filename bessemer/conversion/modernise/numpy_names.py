@@ -28,7 +28,7 @@ def _table() -> dict[str, New]:
             "mat": "asmatrix", "issubsctype": "issubdtype",
         },
         _V124: {"bool8": "bool_", "object0": "object_", "str0": "str_", "bytes0": "bytes_", "rank": "ndim"},
-        _V24: {"trapz": "trapezoid", "row_stack": "vstack"},
+        _V24: {"trapz": "trapezoid"},
     }  # fmt: skip
     found = {
         f"numpy.{old}": New(f"numpy.{new}", since)
@@ -37,6 +37,7 @@ def _table() -> dict[str, New]:
     }
     for old in ("float", "int", "complex", "object", "str"):
         found[f"numpy.{old}"] = New(old, _V124, f"it was Python's own {old}")
+    found["numpy.row_stack"] = New("numpy.vstack", _V20, is_gone=False)
     found["numpy.unicode"] = New("str", _V124, "it was Python's own str")
     return found
 

@@ -24,15 +24,18 @@ class New:
         name: the full dotted name; one without a dot is Python's own.
         since: the version that took the old name away, or warns of it.
         note: why the new one is the same, where that is not only a matter of the name.
+        is_gone: whether the old name fails; else it is warned of.
     """
 
     name: str
     since: str
     note: str = ""
+    is_gone: bool = True
 
     def reason(self, old: str) -> str:
         """Say why a name is changed."""
-        return f"{old} is gone since {self.since}" + (f": {self.note}" if self.note else "")
+        state = "is gone since" if self.is_gone else "will go, and is warned of since"
+        return f"{old} {state} {self.since}" + (f": {self.note}" if self.note else "")
 
 
 def renamed(code: Code, table: Mapping[str, New]) -> Iterator[Found]:

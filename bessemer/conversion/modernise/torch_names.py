@@ -15,22 +15,22 @@ from bessemer.conversion.modernise.edits import Edit
 from bessemer.conversion.modernise.renaming import New, renamed
 from bessemer.conversion.syntax import source_module, walk
 
-_V04 = "PyTorch 0.4, which warns that it will go"
+_V04 = "PyTorch 0.4"
 _INITIALIZERS = (
     "uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal", "kaiming_uniform",
     "kaiming_normal", "orthogonal", "sparse",
 )  # fmt: skip
 
 TABLE = {
-    **{f"torch.nn.init.{x}": New(f"torch.nn.init.{x}_", _V04) for x in _INITIALIZERS},
-    "torch.nn.utils.clip_grad_norm": New("torch.nn.utils.clip_grad_norm_", _V04),
+    **{f"torch.nn.init.{x}": New(f"torch.nn.init.{x}_", _V04, is_gone=False) for x in _INITIALIZERS},
+    "torch.nn.utils.clip_grad_norm": New("torch.nn.utils.clip_grad_norm_", _V04, is_gone=False),
     "torch.nn.functional.upsample": New(
-        "torch.nn.functional.interpolate", "PyTorch 0.4.1, which warns of it", "it called it"
+        "torch.nn.functional.interpolate", "PyTorch 0.4.1", "it called it", is_gone=False
     ),
     "torch.nn.functional.nll_loss2d": New(
         "torch.nn.functional.nll_loss", "PyTorch 1.0", "it takes images as well"
     ),
-    "torch.nn.NLLLoss2d": New("torch.nn.NLLLoss", _V04, "it takes images as well"),
+    "torch.nn.NLLLoss2d": New("torch.nn.NLLLoss", _V04, "it takes images as well", is_gone=False),
     "torch._six.inf": New("math.inf", "PyTorch 1.13"),
     "torch._six.nan": New("math.nan", "PyTorch 1.13"),
 }
