@@ -17,6 +17,7 @@ from bessemer.conversion.analysis import Analysis, analyze_program
 from bessemer.conversion.downloads import find_fetches
 from bessemer.conversion.hints import Hint, hints_beside, hints_of
 from bessemer.conversion.merging import Change, Merge
+from bessemer.conversion.modernise.findings import findings
 from bessemer.conversion.normal.entries import left_out, pick_entry, reached
 from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.notebooks.runs import described
@@ -85,7 +86,8 @@ def analyze(source: Path, entry: str = "", *, run: int | None = None) -> Analysi
     read = sources.read(source, run)
     script = pick_entry(read, entry)
     left = left_out(read, script) if source.is_dir() else ()
-    analysis = replace(analyze_program(read, script), notes=script.notes, left=left)
+    modern = findings((x.modern, x.where) for x in reached(read, script))
+    analysis = replace(analyze_program(read, script), notes=script.notes, left=left, modern=modern)
     refusals.check(analysis, uses_of_run(analysis))
     return analysis
 

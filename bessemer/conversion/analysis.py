@@ -13,6 +13,7 @@ import libcst as cst
 from bessemer.conversion.inference import Kind, Kinds
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
+from bessemer.conversion.modernise.findings import NOTHING, Findings
 from bessemer.conversion.normal import Normal, normalize
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.option import SECTIONS
@@ -31,8 +32,8 @@ class Analysis:
     know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
     `parsing` is the statement that gives the parsed options a name, if it stays: where the program changes
     them, or outside of the entry point. `changes_options` says whether the program changes them.
-    `notes` is what reading a notebook brought up, None for a script. `left` are the files that the entry
-    point does not use.
+    `notes` is what reading a notebook brought up, None for a script; `modern` what modernising did. `left` are
+    the files that the entry point does not use.
     """
 
     script: Script
@@ -48,6 +49,7 @@ class Analysis:
     changes_options: bool = False
     notes: Notes | None = None
     left: tuple[Left, ...] = ()
+    modern: Findings = NOTHING
 
 
 def analyze_program(files: Sources, entry: Source) -> Analysis:

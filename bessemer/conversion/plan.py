@@ -23,7 +23,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A change of the code; `kind` is the module under `rewrites/` that made it, or `notebook`."""
+    """A change of the code; `kind` is the module under `rewrites/` that made it, or the step before."""
 
     where: str
     kind: str

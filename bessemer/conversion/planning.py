@@ -43,7 +43,14 @@ def prepare(analysis: Analysis) -> Prepared:
     elif analysis.state.alone:
         reason = analysis.state.alone
     assert script.entry is not None
+    modern = analysis.modern
     questions = [*analysis.state.questions, *rewritten.questions, *asked, *_kept(analysis, rewritten)]
+    rewrites = (
+        *modern.rewrites,
+        *analysis.normal.rewrites,
+        *rewritten.rewrites,
+        *_idle_imports(analysis, rewritten),
+    )
     plan = Plan(
         entry=f"{program.where(script.entry)} {script.entry.name.value}",
         num_workers=_NUM_WORKERS if parallel else 1,
@@ -52,15 +59,13 @@ def prepare(analysis: Analysis) -> Prepared:
         best_metric=analysis.logs.best_metric,
         best_mode=analysis.logs.best_mode,
         moves=_moves(analysis, rooms),
-        rewrites=tuple(
+        rewrites=tuple(sorted(rewrites, key=lambda x: _line(x.where))),
+        questions=tuple(sorted({*modern.questions, *questions}, key=lambda x: _line(x.where))),
+        unconverted=tuple(
             sorted(
-                (*analysis.normal.rewrites, *rewritten.rewrites, *_idle_imports(analysis, rewritten)),
+                {*modern.unconverted, *analysis.logs.unconverted, *rewritten.unconverted},
                 key=lambda x: _line(x.where),
             )
-        ),
-        questions=tuple(sorted(set(questions), key=lambda x: _line(x.where))),
-        unconverted=tuple(
-            sorted({*analysis.logs.unconverted, *rewritten.unconverted}, key=lambda x: _line(x.where))
         ),
     )
     return Prepared(with_notes(plan, analysis.notes), rewritten, rooms)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import libcst as cst
 
+from bessemer.conversion.modernise import modernised
+from bessemer.conversion.modernise.base import Modern, Noted
+from bessemer.conversion.modernise.keywords import without_keywords
 from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.notebooks.program import read_program
@@ -23,6 +26,7 @@ from bessemer.errors import SourceError
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
 _NOTEBOOK = ".ipynb"
 _TRAINS = b".backward("
+_NOT_CHANGED = Modern("")
 _PRINT_STATEMENT = re.compile(r"^\s*print\s+[^=\s(]|^\s*print\s*$")
 
 
@@ -32,10 +36,11 @@ class Source:
 
     Attributes:
         path: relative to the root, as messages and reports show it.
-        text: the program; of a notebook its cells, joined.
+        text: the program, modernised; of a notebook its cells, joined.
         module: the text, parsed.
         places: of a notebook, for each line its cell and the line there, as `where` shows them.
         notes: what else is known of a notebook; None for a Python file.
+        modern: what modernising the text brought up.
     """
 
     path: str
@@ -43,6 +48,7 @@ class Source:
     module: cst.Module
     places: tuple[str, ...] = ()
     notes: Notes | None = None
+    modern: Modern = _NOT_CHANGED
 
     def where(self, line: int) -> str:
         """Say where a line of the text stands: `file.py:7`, or `name.ipynb[cell 3]:2`."""
@@ -111,7 +117,7 @@ def read(path: Path, run: int | None = None) -> Sources:
 
 
 def as_script(source: Source) -> str:
-    """Return a source as the script that is converted: to run it is to run the notebook's program.
+    """Return a source as the script that is converted: modernised, and of a notebook its program.
 
     Modules that a notebook writes are sources of their own, and must lie beside it.
     """
@@ -165,15 +171,26 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
 def _parse_notebook(path: Path, root: Path, run: int | None) -> list[Source]:
     shown = path.relative_to(root).as_posix()
     program = read_program(path, shown, run)
-    sources = [
-        Source(shown, program.text, _module(program.text, program.places), program.places, program.notes)
-    ]
+    sources = [_as_today(program.text, program.keywords, shown, program.places, program.notes)]
     for written in program.modules:
         lines = range(written.line, written.line + written.text.count("\n"))
         places = tuple(place(shown, written.cell, line) for line in lines)
         name = (path.parent / written.name).relative_to(root).as_posix()
-        sources.append(Source(name, written.text, _module(written.text, places), places))
+        sources.append(_as_today(*without_keywords(written.text), name, places))
     return sources
+
+
+def _as_today(
+    text: str,
+    changes: tuple[Noted, ...],
+    shown: str,
+    places: tuple[str, ...],
+    notes: Notes | None = None,
+) -> Source:
+    """Return a source of a notebook, modernised; `changes` were made before, so that it parses."""
+    _module(text, places)
+    modern = modernised(text, changes)
+    return Source(shown, modern.text, _module(modern.text, places), places, notes, modern)
 
 
 def _module(text: str, places: tuple[str, ...]) -> cst.Module:
@@ -213,8 +230,9 @@ def parse(path: Path, root: Path) -> Source:
         ) from error
     if not text.strip():
         raise SourceError(f"{path}: the file is empty", "a training script", "check the path")
+    text, changes = without_keywords(text)
     try:
-        module = cst.parse_module(text)
+        cst.parse_module(text)
         # LibCST accepts a little more than the language does.
         compile(text, shown, "exec", dont_inherit=True)
     except cst.ParserSyntaxError as error:
@@ -222,7 +240,8 @@ def parse(path: Path, root: Path) -> Source:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise _syntax_error(path, text, line, str(getattr(error, "msg", error))) from error
-    return Source(shown, text, module)
+    modern = modernised(text, changes)
+    return Source(shown, modern.text, cst.parse_module(modern.text), modern=modern)
 
 
 def _syntax_error(path: Path, text: str, line: int, message: str) -> SourceError:

@@ -27,7 +27,8 @@ from bessemer.proof.comparison import (
     rounding_may_explain,
 )
 from bessemer.proof.converted import Way, run_converted
-from bessemer.proof.original import Original, Taped, original_of, run_original
+from bessemer.proof.failures import failed_at
+from bessemer.proof.original import COPY_FOLDER, Original, Taped, original_of, run_original
 from bessemer.proof.tapes import Tape
 from bessemer.utils.provenance import provenance
 
@@ -75,7 +76,8 @@ def verify(project: Project, settings: Settings, wish: Wish, tell: Callable[[str
     arguments = split(wish.research_arguments)
     original = original_of(project, arguments, wish.folder)
     with tempfile.TemporaryDirectory(prefix="bessemer-verify-") as work:
-        return _Verification(project, settings, wish, original, Path(work), tell).perform()
+        found = _Verification(project, settings, wish, original, Path(work), tell).perform()
+    return replace(found, modernised=original.modernised)
 
 
 class _Verification:
@@ -94,10 +96,10 @@ class _Verification:
 
     def perform(self) -> Verdict:
         first = self._run_original("original, first run", "original-1")
-        if failure := _original_failed(first):
+        if failure := self._original_failed(first):
             return failure
         second = self._run_original("original, second run", "original-2")
-        if failure := _original_failed(second):
+        if failure := self._original_failed(second):
             return replace(failure, reason=f"the second of two runs: {failure.reason}")
         if verdict := judge_original(first.tapes, second.tapes):
             return verdict
@@ -146,6 +148,16 @@ class _Verification:
             seed=wish.seed, steps=wish.steps, limit_s=wish.limit_s,
         )  # fmt: skip
 
+    def _original_failed(self, run: Taped) -> Verdict | None:
+        if run.is_cut or run.ended.status == 0:
+            return None
+        reason = f"the original program fails: {run.ended}"
+        if run.ended.status is None:
+            reason += "\nto do: a longer --limit-s, or --steps N to end it after N steps"
+        elif place := failed_at(self._original, self._work / COPY_FOLDER, run.ended.printed):
+            reason = f"the original program fails at {place}\n{run.ended}"
+        return Verdict("original-fails", reason, 0)
+
     def _train(self, what: str, name: str, way: Way, steps: int) -> Taped:
         self._tell(what)
         wish, log_file = self._wish, self._logs / f"{name}.log"
@@ -169,15 +181,6 @@ def joined_verdict(one: Verdict, several: Verdict) -> Verdict:
         # What was compared is equal; the reason and the number of workers say what was not.
         return replace(one, reason=f"{one.reason}; not compared on several: {several.reason}")
     return replace(several, reason=f"{one.reason}, but {several.reason}", compared=compared)
-
-
-def _original_failed(run: Taped) -> Verdict | None:
-    if run.is_cut or run.ended.status == 0:
-        return None
-    reason = f"the original program fails: {run.ended}"
-    if run.ended.status is None:
-        reason += "\nto do: a longer --limit-s, or --steps N to end it after N steps"
-    return Verdict("original-fails", reason, 0)
 
 
 def _failed(run: Taped, who: str) -> Verdict | None:

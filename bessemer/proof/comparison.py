@@ -74,6 +74,7 @@ class Verdict:
         max_difference: largest relative difference found.
         first_difference: where the two sides first differ, or None.
         compared: what was compared, a line for each comparison.
+        modernised: old forms of the original that were run as what they were, a line each.
     """
 
     verdict: Word
@@ -83,6 +84,7 @@ class Verdict:
     max_difference: float | None = None
     first_difference: Difference | None = None
     compared: tuple[str, ...] = field(default=())
+    modernised: tuple[str, ...] = field(default=())
 
 
 def compare(first: Tape, second: Tape, tolerance: float | Sequence[float] = 0.0) -> Comparison:

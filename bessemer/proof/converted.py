@@ -13,7 +13,7 @@ from typing import Literal
 
 from bessemer.config.project import Project
 from bessemer.proof.copies import Ground
-from bessemer.proof.original import Taped, environment_for
+from bessemer.proof.original import COPY_FOLDER, Taped, environment_for
 from bessemer.proof.processes import run_bounded
 from bessemer.proof.tape import configure, environment_of
 from bessemer.proof.tapes import read_tapes
@@ -88,7 +88,7 @@ def run_converted(
         limit_s: how long it may take (seconds).
         research_arguments: the research code's own command line.
     """
-    folder = ground.copied(work / "copy")
+    folder = ground.copied(work / COPY_FOLDER)
     tapes, storage = work / f"tapes-{name}", work / f"runs-{name}"
     storage.mkdir(parents=True)
     configure(tapes, steps=steps, ends_run=True, is_even=way.is_even, is_shaken=way.is_shaken)

@@ -1,4 +1,7 @@
-"""Runs the research code as its author does, in a copy of its folder, with the tape in its process."""
+"""Runs the research code as its author does, in a copy of its folder, with the tape in its process.
+
+What is run is modernised, as what is converted is: old forms that fail today cannot be compared with any.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 from bessemer.config.project import Project
 from bessemer.conversion import chosen_run, sources
+from bessemer.conversion.normal.entries import pick_entry, reached
 from bessemer.errors import ProjectError, UserError
 from bessemer.proof.copies import Ground, beside
 from bessemer.proof.processes import Ended, run_bounded
@@ -17,6 +21,8 @@ from bessemer.proof.tape import configure, environment_of
 from bessemer.proof.tapes import Tape, read_tapes
 
 _NOTEBOOK = ".ipynb"
+COPY_FOLDER = "copy"
+"""Where the copies are made, in the folder that a verification works in."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,25 @@ class Original:
         ground: what is copied for each run.
         arguments: its own command line.
         run: which training run of a notebook is meant, from 1; None for all of them.
+        root: what the paths of `files` are relative to, absolute.
+        files: the script and the local files that it imports, modernised.
     """
 
     script: Path
     ground: Ground
     arguments: tuple[str, ...]
     run: int | None = None
+    root: Path = Path()
+    files: tuple[sources.Source, ...] = ()
+
+    @property
+    def modernised(self) -> tuple[str, ...]:
+        """What is run in place of old forms, a line each: place, old form and new form."""
+        return tuple(
+            f"{file.where(x.line)}: {_in_a_line(x.code)} -> {_in_a_line(x.after) or 'nothing'}"
+            for file in self.files
+            for x in file.modern.changes
+        )
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,7 @@ def original_of(project: Project, arguments: Sequence[str], folder: Path | None)
 
     Raises:
         ProjectError: its research code is not there.
+        SourceError: it cannot be read.
         UserError: `folder` is none.
     """
     script = file_to_run(project)
@@ -99,7 +119,10 @@ def original_of(project: Project, arguments: Sequence[str], folder: Path | None)
     place = folder.resolve() if folder is not None else home
     programs = [text for file in code for text in _programs(file, run)]
     others = [*beside(place, programs, arguments), *([] if home.is_relative_to(place) else [home])]
-    return Original(script, Ground(place, tuple(others)), tuple(arguments), run)
+    read = sources.read(project.source or script, run)
+    files = reached(read, pick_entry(read, project.script if len(read.files) > 1 else ""))
+    root = read.root.resolve()
+    return Original(script, Ground(place, tuple(others)), tuple(arguments), run, root, files)
 
 
 def _programs(file: Path, run: int | None) -> Iterator[bytes]:
@@ -108,6 +131,19 @@ def _programs(file: Path, run: int | None) -> Iterator[bytes]:
         yield from (sources.as_script(x).encode() for x in sources.read(file, run).files)
     elif file.is_file():
         yield file.read_bytes()
+
+
+def _in_a_line(code: str) -> str:
+    return " ".join(code.split())
+
+
+def modernise(original: Original, area: Path) -> None:
+    """Write the modernised files over those of a copy; what has no old forms is not touched."""
+    for file in original.files:
+        if file.modern.changes and file.notes is None:
+            target = original.ground.place_of(original.root / file.path, area)
+            if target.is_file():  # what a notebook writes is written by `startable`
+                target.write_text(sources.as_script(file), encoding="utf-8", newline="")
 
 
 def startable(script: Path, run: int | None) -> Path:
@@ -146,7 +182,7 @@ def environment_for(base: Mapping[str, str]) -> dict[str, str]:
 def run_original(
     original: Original, work: Path, name: str, log_file: Path, *, seed: int, steps: int, limit_s: float
 ) -> Taped:
-    """Run the research code once.
+    """Run the research code once, modernised: old forms that fail today are what they were.
 
     Args:
         original: what is run.
@@ -157,9 +193,10 @@ def run_original(
         steps: after which it is ended (count); 0: it runs to its end.
         limit_s: how long it may take (seconds).
     """
-    area, tapes = work / "copy", work / f"tapes-{name}"
+    area, tapes = work / COPY_FOLDER, work / f"tapes-{name}"
     folder = original.ground.copied(area)
     configure(tapes, steps=steps)
+    modernise(original, area)
     script = startable(original.ground.place_of(original.script, area), original.run)
     command = [sys.executable, str(script), *original.arguments]
     environment = environment_of(tapes, environment_for(os.environ), seed)

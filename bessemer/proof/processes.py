@@ -28,9 +28,13 @@ class Ended:
     log_file: Path
     limit_s: float
 
+    @property
+    def printed(self) -> str:
+        """All that it printed."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
     def __str__(self) -> str:
-        text = self.log_file.read_text(encoding="utf-8", errors="replace")
-        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        lines = [line.rstrip() for line in self.printed.splitlines() if line.strip()]
         how = f"still ran after {self.limit_s:g} s" if self.status is None else f"exit status {self.status}"
         return "\n".join([how, *lines[-_LINES_SHOWN:]])
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bessemer.proof.comparison import Verdict
 
+_MOST_SHOWN = 10
 _STYLES = {"equal": "green", "not-comparable": "yellow", "nondeterministic": "yellow"}
 
 
@@ -26,7 +27,11 @@ def announced(console: Console) -> Iterator[Callable[[str], None]]:
 def show_verdict(console: Console, name: str, verdict: Verdict, report: Path) -> None:
     """Print a verdict with what was compared, and where more is to be read."""
     difference = verdict.max_difference
+    shown = [*verdict.modernised[:_MOST_SHOWN]]
+    if len(verdict.modernised) > _MOST_SHOWN:
+        shown.append(f"and {len(verdict.modernised) - _MOST_SHOWN} more; see the report")
     lines = [
+        *(("modernised" if number == 0 else "", text) for number, text in enumerate(shown)),
         *(("compared" if number == 0 else "", text) for number, text in enumerate(verdict.compared)),
         ("steps", f"{verdict.steps_compared:,}"),
         ("largest", "nothing was compared" if difference is None else f"{difference:.3g} relative"),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bessemer.conversion.modernise.base import Noted
+from bessemer.conversion.modernise.keywords import without_keywords
 from bessemer.conversion.notebooks.cells import place, read_cells
 from bessemer.conversion.notebooks.display import without_display
 from bessemer.conversion.notebooks.notes import Notes
@@ -26,12 +28,14 @@ class NotebookProgram:
         text: the program; it compiles.
         places: for each of its lines, `name.ipynb[cell 3]:2`.
         modules: the Python files that the notebook writes.
+        keywords: what was changed so that its cells parse, by the lines of the program.
         notes: everything else that is known of the notebook.
     """
 
     text: str
     places: tuple[str, ...]
     modules: tuple[Written, ...]
+    keywords: tuple[Noted, ...]
     notes: Notes
 
 
@@ -55,7 +59,8 @@ def read_program(path: Path, shown: str, run: int | None = None) -> NotebookProg
     Raises:
         SourceError: the notebook cannot be read, a cell is not Python, or there is no such run.
     """
-    cells = read_cells(path)
+    read = [(cell, *without_keywords(cell.source)) for cell in read_cells(path)]
+    cells = [replace(cell, source=source) for cell, source, _ in read]
     plains = [plain(x) for x in cells]
     chosen = orders(plains)
     joined = _joined(plains, chosen.taken)
@@ -85,6 +90,12 @@ def read_program(path: Path, shown: str, run: int | None = None) -> NotebookProg
         joined.text,
         tuple(place(shown, *x) for x in joined.places),
         tuple(y for x in plains for y in x.written),
+        tuple(
+            replace(change, line=joined.places.index((cell.number, change.line)) + 1)
+            for cell, _, changes in read
+            for change in changes
+            if (cell.number, change.line) in places
+        ),
         notes,
     )
 
