@@ -1,0 +1,1 @@
+"""What research code is, said without running or converting it."""
