@@ -6,8 +6,10 @@ a class of nodes visits, and in which order, does not change, so one visit per c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
+from typing import get_args, get_type_hints
 
 import libcst as cst
 
@@ -46,26 +48,51 @@ class _Fields(cst.CSTVisitor):
 
 
 _fields: dict[type[cst.CSTNode], tuple[str, ...]] = {}
+_code_fields: dict[type[cst.CSTNode], tuple[str, ...]] = {}
 
 
 def children(node: cst.CSTNode) -> list[cst.CSTNode]:
     """Return what a node directly holds, in source order, as `node.children` does."""
-    kind = type(node)
-    names = _fields.get(kind)
-    if names is None:
-        visitor = _Fields()
-        node._visit_and_replace_children(visitor)
-        # A format that one f-string does not have is visited in another, and comes last there.
-        others = [x.name for x in fields(node)]
-        names = _fields[kind] = tuple(dict.fromkeys([*visitor.names, *others]))
+    return _held(node, _fields.get(type(node)) or _learn(node)[0])
+
+
+def code_children(node: cst.CSTNode) -> list[cst.CSTNode]:
+    """Return what a node directly holds, in source order, without most of the formatting."""
+    names = _code_fields.get(type(node))
+    return _held(node, _learn(node)[1] if names is None else names)
+
+
+def _held(node: cst.CSTNode, names: tuple[str, ...]) -> list[cst.CSTNode]:
     found: list[cst.CSTNode] = []
     for name in names:
         value = getattr(node, name)
-        if isinstance(value, cst.CSTNode):
-            found.append(value)
-        elif type(value) in (tuple, list):
+        if type(value) in (tuple, list):
             found += value
+        elif isinstance(value, cst.CSTNode):
+            found.append(value)
     return found
+
+
+def _learn(node: cst.CSTNode) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find out which fields of a class hold nodes, and which of them hold code."""
+    kind = type(node)
+    visitor = _Fields()
+    node._visit_and_replace_children(visitor)
+    # A format that one f-string does not have is visited in another, and comes last there.
+    names = tuple(dict.fromkeys([*visitor.names, *(x.name for x in fields(node))]))
+    hints = get_type_hints(kind)
+    classes = {name: set(_classes(hints.get(name, cst.CSTNode))) for name in names}
+    _fields[kind] = tuple(x for x in names if classes[x])
+    _code_fields[kind] = tuple(x for x in names if not all(map(is_formatting, classes[x])))
+    return _fields[kind], _code_fields[kind]
+
+
+def _classes(hint: object) -> Iterator[type[cst.CSTNode]]:
+    """Yield the classes of nodes that a type allows."""
+    if isinstance(hint, type) and issubclass(hint, cst.CSTNode):
+        yield hint
+    for inner in get_args(hint):
+        yield from _classes(inner)
 
 
 @cache

@@ -14,7 +14,8 @@ from typing import TypeVar, overload
 import libcst as cst
 from libcst import metadata
 
-from bessemer.conversion.children import children, is_formatting, may_be_formatting
+from bessemer.conversion.children import children, code_children, may_be_formatting
+from bessemer.conversion.scoping import scopes_in
 
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 OtherT = TypeVar("OtherT", bound=cst.CSTNode)
@@ -200,6 +201,7 @@ def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] |
         stood: where nodes of `module` stood in the research code, if it was changed since.
     """
     wrapper = metadata.MetadataWrapper(module)
+    scopes, contexts = scopes_in(wrapper.module)
     places = stood or {}
     return Program(
         path=path,
@@ -212,8 +214,8 @@ def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] |
         if places
         else {},
         parents=parents_in(wrapper.module),
-        scopes=wrapper.resolve(metadata.ScopeProvider),
-        contexts=wrapper.resolve(metadata.ExpressionContextProvider),
+        scopes=scopes,
+        contexts=contexts,
         positions=wrapper.resolve(metadata.PositionProvider),
     )
 
@@ -233,13 +235,13 @@ def walk(
 ) -> Iterator[NodeT | OtherT | ThirdT]: ...
 def walk(node: cst.CSTNode, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """Yield `node` and everything below it that is of one of these kinds, in source order."""
-    deep = may_be_formatting(kinds)
+    inside = children if may_be_formatting(kinds) else code_children
     waiting = [node]
     while waiting:
         current = waiting.pop()
         if isinstance(current, kinds):
             yield current
-        waiting += [x for x in reversed(children(current)) if deep or not is_formatting(type(x))]
+        waiting += reversed(inside(current))
 
 
 def every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -253,8 +255,7 @@ def every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 def free_names(body: Sequence[cst.SimpleStatementLine | cst.BaseCompoundStatement]) -> list[str]:
     """Return the names that statements read and neither define nor find among the builtins."""
-    wrapper = metadata.MetadataWrapper(cst.Module(body=body))
-    scopes = {x for x in wrapper.resolve(metadata.ScopeProvider).values() if x is not None}
+    scopes = {x for x in scopes_in(cst.Module(body=body).deep_clone())[0].values() if x is not None}
     missing: dict[str, None] = {}
     for scope in scopes:
         for access in scope.accesses:
@@ -291,7 +292,7 @@ def walk_own(function: cst.FunctionDef, /, *kinds: type[cst.CSTNode]) -> Iterato
         if isinstance(current, kinds):
             yield current
         if not isinstance(current, cst.FunctionDef | cst.ClassDef | cst.Lambda):
-            waiting += [x for x in reversed(children(current)) if not is_formatting(type(x))]
+            waiting += reversed(code_children(current))
 
 
 def statements(body: cst.BaseSuite | cst.Module) -> Sequence[cst.BaseStatement]:

@@ -100,7 +100,7 @@ def _compared(folder: Path) -> Iterator[Outcome]:
             for name, roles in names.items():
                 for role in [roles] if isinstance(roles, str) else roles:
                     wanted |= {(file, name, role)} if role != "none" else set()
-    found = {(x.file, x.name, x.role) for x in Roles(join(_sources(folder))).named()}
+    found = {(x.file, x.name, x.role) for x in Roles(join(_sources(folder))).named}
     for key in sorted(wanted | found):
         yield Outcome(folder.name, *key, key in wanted, key in found)
 

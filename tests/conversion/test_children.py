@@ -6,8 +6,10 @@ from pathlib import Path
 
 import libcst as cst
 import pytest
+from libcst import metadata
 
 from bessemer.conversion.children import children, is_formatting
+from bessemer.conversion.scoping import scopes_in
 from bessemer.conversion.syntax import walk
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,42 @@ def test_children_are_those_of_libcst_for_every_kind_of_node() -> None:
             node = waiting.pop()
             assert [id(x) for x in children(node)] == [id(x) for x in node.children], type(node)
             waiting += children(node)
+
+
+def test_a_search_for_code_finds_all_of_it() -> None:
+    module = cst.parse_module(EVERYTHING)
+    waiting: list[cst.CSTNode] = [module]
+    for node in waiting:
+        waiting += node.children
+    for kind in (
+        cst.Name,
+        cst.Call,
+        cst.Arg,
+        cst.Param,
+        cst.ImportAlias,
+        cst.MatchCase,
+        cst.From,
+        cst.AsName,
+    ):
+        assert set(walk(module, kind)) == {x for x in waiting if isinstance(x, kind)}, kind
+
+
+def test_scopes_are_those_of_libcst() -> None:
+    paths = [*ROOT.glob("tests/conversion/cases/*/*.py"), *ROOT.glob("src/*/*.py")]
+    assert len(paths) > 10
+    for path in paths:
+        wrapper = metadata.MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")))
+        scopes, contexts = scopes_in(wrapper.module)
+        assert contexts == wrapper.resolve(metadata.ExpressionContextProvider)
+        theirs = wrapper.resolve(metadata.ScopeProvider)
+        assert scopes.keys() == theirs.keys()
+        names = [x for x in walk(wrapper.module, cst.Name) if theirs.get(x) is not None]
+        for name in names:
+            mine, other = scopes[name], theirs[name]
+            assert mine is not None
+            assert other is not None
+            assert {x.name for x in mine.assignments} == {x.name for x in other.assignments}
+            assert mine.get_qualified_names_for(name) == other.get_qualified_names_for(name)
 
 
 def test_children_come_right_also_if_the_first_node_of_a_class_lacked_some() -> None:

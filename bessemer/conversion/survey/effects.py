@@ -19,7 +19,7 @@ READERS = (
     *("scipy.io.", "PIL.Image.open", "os.listdir", "os.walk", "torchaudio.load", "cv2.imread", "h5py."),
 )
 PLOTS = ("matplotlib.", "seaborn.", "plotly.", "torchvision.utils.save_image", "torchvision.utils.make_grid")
-_SEEDS = frozenset(
+SEEDS = frozenset(
     {"torch.manual_seed", "torch.cuda.manual_seed", "torch.cuda.manual_seed_all", "random.seed"}
     | {"numpy.random.seed", "torch.random.manual_seed", "torch.use_deterministic_algorithms"}
 )
@@ -50,7 +50,7 @@ def effects(known: Definitions, definition: Definition) -> Role | None:
         return Role.PLOTTING
     if facts.names & SAVES or facts.methods & {"load_state_dict", "save_pretrained"}:
         return Role.CHECKPOINTING
-    if facts.names & _SEEDS:
+    if facts.names & SEEDS:
         return Role.SEEDING
     if isinstance(definition, cst.FunctionDef) and sets_rate(definition):
         return Role.SCHEDULER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import libcst as cst
 
@@ -50,6 +51,19 @@ class Roles:
         self.definitions = Definitions(code, self.origins)
         self.values = self.definitions.values
 
+    def starts_training(self, path: str) -> bool:
+        """Tell whether running a file trains: at module level, or by what that calls or hands over."""
+        known = self.definitions
+        for call in self.code.calls():
+            if self.code.around(call) is not None or self.code.paths[self.code.file(call)] != path:
+                continue
+            handed = (self.code.meant(x.value) for x in call.args)
+            meant = [self.origins.function(call), *(x for x in handed if isinstance(x, cst.FunctionDef))]
+            if known.is_step(call) or any(x in known.stepping for x in meant):
+                return True
+        return False
+
+    @cached_property
     def named(self) -> tuple[Named, ...]:
         """Return what has a role, in the order of files and lines; a name with one role, once a file."""
         found: dict[tuple[str, str, str], Named] = {}
@@ -98,7 +112,7 @@ class Roles:
                 continue
             if isinstance(parent, cst.Param) and node.value == "self":
                 continue
-            role = self.values.of(node) or self._constant(node)
+            role = self.values.of(node) or self.constant(node)
             if role in _VARIABLES:
                 yield node.value, role, "variable", node
 
@@ -111,7 +125,7 @@ class Roles:
         function = self.code.around(name)
         return function is not None and self.code.self_name(function) == name.value
 
-    def _constant(self, name: cst.Name) -> Role | None:
+    def constant(self, name: cst.Name) -> Role | None:
         """Return options for a literal that is set once, at module level, and read."""
         if self.code.around(name) is not None or self.code.enclosing(name, cst.ClassDef) is not None:
             return None

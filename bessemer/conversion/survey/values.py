@@ -59,6 +59,8 @@ class Values:
         self.minimised = frozenset(self._minimised())
         self._known: dict[tuple[cst.CSTNode, Path], Role | None] = {}
         self._open: set[tuple[cst.CSTNode, Path]] = set()
+        self._num_cuts = 0
+        self._terms: dict[cst.CSTNode, tuple[frozenset[str], frozenset[str]]] = {}
 
     def of(self, node: cst.CSTNode, path: Path = ()) -> Role | None:
         """Return the role of an expression, a name that is bound or a parameter; None if it has none."""
@@ -66,15 +68,18 @@ class Values:
         if key in self._known:
             return self._known[key]
         if key in self._open:
+            self._num_cuts += 1
             return None
         self._open.add(key)
+        num_cuts = self._num_cuts
         role = self._direct(node) if not path else None
         if role is None:
             role = common(self._origin(x) for x in self.origins.of(node, path))
         if role is None and isinstance(node, cst.Name):
             role = common(self._bound(x) for x in self.code.bindings(node) if isinstance(x, cst.Name))
         self._open.discard(key)
-        if not self._open or role is not None:
+        # What was found while a cycle was cut may be incomplete, except where the cycle began.
+        if not self._open or self._num_cuts == num_cuts or role is not None:
             self._known[key] = role
         return role
 
@@ -188,18 +193,26 @@ class Values:
     def _is_term(self, name: cst.Name) -> bool:
         """Tell whether a variable is a term of what is minimised, here or by who calls this function."""
         function = self.code.around(name)
-        scope: cst.CSTNode = function if function is not None else self.code.file(name)
-        for statement in walk(scope, cst.Assign, cst.Return):
-            value = statement.value
-            if not isinstance(value, cst.BinaryOperation) or name.value not in _terms(value):
-                continue
-            if isinstance(statement, cst.Assign):
-                targets = [x.target for x in statement.targets]
-                if any(x in self.minimised for x in targets):
-                    return True
-            elif function is not None and self.of_definition(function) is Role.LOSS:
-                return True
-        return False
+        minimised, returned = self._terms_in(function if function is not None else self.code.file(name))
+        if name.value in minimised:
+            return True
+        return function is not None and name.value in returned and self.of_definition(function) is Role.LOSS
+
+    def _terms_in(self, scope: cst.CSTNode) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the terms of what is minimised in a function or file, and those of what it returns."""
+        if scope not in self._terms:
+            minimised: set[str] = set()
+            returned: set[str] = set()
+            for statement in walk(scope, cst.Assign, cst.Return):
+                value = statement.value
+                if not isinstance(value, cst.BinaryOperation):
+                    continue
+                if isinstance(statement, cst.Return):
+                    returned |= _terms(value)
+                elif any(x.target in self.minimised for x in statement.targets):
+                    minimised |= _terms(value)
+            self._terms[scope] = frozenset(minimised), frozenset(returned)
+        return self._terms[scope]
 
     def _item(self, source: cst.BaseExpression, index: int | None) -> Role | None:
         """Return the role of what a loop over a container gives."""
