@@ -1,4 +1,4 @@
-"""Verbs that read code and never run it: `convert`, `check`."""
+"""Verbs that read code and never run it: `analyze`, `convert`, `check`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,18 @@ import typer
 from bessemer.cli.common import JsonOption, console_for
 
 verbs = typer.Typer()
+
+
+@verbs.command()
+def analyze(
+    source: Annotated[str, typer.Argument(help="A script, notebook or folder, or a name under src/.")],
+    json_output: JsonOption = False,
+) -> None:
+    """Say what a program is, without running or converting it; exit status 2 if nothing can be read."""
+    from bessemer.conversion.survey.command import analyze_and_report
+
+    if not analyze_and_report(_source_path(source), json_output, console_for()):
+        raise typer.Exit(2)
 
 
 @verbs.command()

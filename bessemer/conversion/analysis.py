@@ -32,8 +32,8 @@ class Analysis:
     know the run and the options; `taken` are all names of the program, which nothing that is added may hide.
     `parsing` is the statement that gives the parsed options a name, if it stays: where the program changes
     them, or outside of the entry point. `changes_options` says whether the program changes them.
-    `notes` is what reading a notebook brought up, None for a script; `modern` what modernising did. `left` are
-    the files that the entry point does not use.
+    `notes` is what reading a notebook brought up, None for a script; `modern` what modernising did.
+    `left` are the files that the entry point does not use.
     """
 
     script: Script

@@ -162,7 +162,6 @@ def join(sources: Iterable[Source], package: str = "", shown: str = "") -> Codeb
         scopes={k: v for x in every for k, v in x.scopes.items()},
         contexts={k: v for x in every for k, v in x.contexts.items()},
         positions={k: v for x in every for k, v in x.positions.items()},
-        qualified_names={k: v for x in every for k, v in x.qualified_names.items()},
         stood={},
         names=names,
         paths={program.module: f"{shown}{source.path}" for source, program in programs},

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst import matchers as m
 
+from bessemer.conversion.children import children
 from bessemer.conversion.holders import within
 from bessemer.conversion.inference import Kinds, call_of
 from bessemer.conversion.loops import LoaderLoop, Training
@@ -247,8 +248,7 @@ class _Finder:
                 return True
         if isinstance(node, cst.SimpleString | cst.FormattedString | cst.Lambda):
             return False
-        children = [x for x in node.children if isinstance(x, cst.CSTNode)]
-        return any(self._below(child) for child in children)
+        return any(self._below(child) for child in children(node))
 
     def _below(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.Attribute):
@@ -256,7 +256,7 @@ class _Finder:
             return isinstance(node.value, cst.BaseExpression) and self.is_metric(node.value)
         if isinstance(node, cst.BaseExpression):
             return self.is_metric(node)
-        return any(self._below(child) for child in node.children)
+        return any(self._below(child) for child in children(node))
 
     def _is_metric_name(self, name: cst.Name) -> bool:
         if name in self._open or not self.program.is_load(name):

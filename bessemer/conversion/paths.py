@@ -17,6 +17,7 @@ from typing import Literal
 import libcst as cst
 from libcst import metadata
 
+from bessemer.conversion.children import children
 from bessemer.conversion.codebase import Codebase
 from bessemer.conversion.flow import Effect, Flow, unset
 from bessemer.conversion.origins import Origins
@@ -162,7 +163,7 @@ class Paths(Flow):
                 yield from self._handed_on(node.value)
             case cst.Call():
                 yield from self._call(node)
-        for child in node.children:
+        for child in children(node):
             yield from self.events(child)
 
     def _variable(self, node: cst.Name) -> Iterator[Event]:

@@ -7,8 +7,10 @@ is for `roles` to say.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +25,22 @@ from bessemer.conversion.notebooks.notes import Notes
 from bessemer.conversion.notebooks.program import read_program
 from bessemer.errors import SourceError
 
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
+SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
+"""Folders, beside those whose name begins with a dot, that hold no research code."""
+
+MAX_SCRIPT_BYTES = 5 * 2**20
+MAX_NOTEBOOK_BYTES = 100 * 2**20
 _NOTEBOOK = ".ipynb"
 _TRAINS = b".backward("
 _NOT_CHANGED = Modern("")
+_ENCRYPTED = {
+    b"\0GITCRYPT": "git-crypt",
+    b"$ANSIBLE_VAULT": "Ansible Vault",
+    b"-----BEGIN PGP MESSAGE": "PGP",
+    b"-----BEGIN AGE ENCRYPTED FILE": "age",
+    b"age-encryption.org/": "age",
+    b"Salted__": "OpenSSL",
+}
 _PRINT_STATEMENT = re.compile(r"^\s*print\s+[^=\s(]|^\s*print\s*$")
 
 
@@ -108,11 +122,13 @@ def read(path: Path, run: int | None = None) -> Sources:
         )
     if run is not None and not notebooks:
         raise SourceError(f"{path}: not a notebook", "a notebook, whose runs have numbers", "leave out --run")
-    parsed = [y for x in notebooks for y in _parse_notebook(x, root, run)]
+    parsed = [y for x in notebooks for y in parse_notebook(x, root, run)]
     # What a notebook writes is what it then imports, also where an older file of that name lies.
     written = {x.path for x in parsed}
     scripts = [x for x in files if x not in notebooks and x.relative_to(root).as_posix() not in written]
     parsed += [parse(x, root) for x in scripts]
+    if path.is_file() and not parsed[0].text.strip():
+        raise SourceError(f"{path}: the file is empty", "a training script", "check the path")
     return Sources(root, tuple(parsed), fingerprint(path))
 
 
@@ -156,7 +172,7 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
     inside = folder.resolve()
     for path in sorted(folder.rglob(pattern)):
         parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part in _SKIPPED_FOLDERS for part in parts[:-1]):
+        if any(part.startswith(".") or part in SKIPPED_FOLDERS for part in parts[:-1]):
             continue
         if not path.resolve().is_relative_to(inside):
             raise SourceError(
@@ -168,8 +184,14 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
             yield path
 
 
-def _parse_notebook(path: Path, root: Path, run: int | None) -> list[Source]:
+def parse_notebook(path: Path, root: Path, run: int | None) -> list[Source]:
+    """Read a notebook: its program, then the modules that it writes.
+
+    Raises:
+        SourceError: it is no notebook, what it holds is no Python 3, or there is no such run.
+    """
     shown = path.relative_to(root).as_posix()
+    check_size(path)
     program = read_program(path, shown, run)
     sources = [_as_today(program.text, program.keywords, shown, program.places, program.notes)]
     for written in program.modules:
@@ -215,8 +237,37 @@ def parse(path: Path, root: Path) -> Source:
     Raises:
         SourceError: it is no Python 3 source text.
     """
-    data = path.read_bytes()
+    text = read_text(path)
     shown = path.relative_to(root).as_posix()
+    if not text.strip():
+        raise SourceError(f"{path}: the file is empty", "a training script", "check the path")
+    # LibCST accepts a little more than the language does, so Python's own parser goes first.
+    text, changes = without_keywords(text)
+    check_syntax(path, text)
+    try:
+        modern = modernised(text, changes)
+        module = cst.parse_module(modern.text)
+    except cst.ParserSyntaxError as error:
+        raise _syntax_error(path, text, error.raw_line, error.message) from error
+    return Source(shown, modern.text, module, modern=modern)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a Python file.
+
+    Raises:
+        SourceError: it cannot be read, is huge, encrypted, binary or not UTF-8.
+    """
+    check_size(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(
+            f"{path}: cannot be read: {error.strerror}", "a file that may be read", f"ls -l {path}"
+        ) from error
+    tool = next((name for start, name in _ENCRYPTED.items() if data.startswith(start)), None)
+    if tool is not None:
+        raise SourceError(f"{path}: encrypted with {tool}", "Python source text", "decrypt it first")
     if b"\0" in data:
         raise SourceError(f"{path}: binary data", "Python source text", "check the path")
     try:
@@ -228,20 +279,41 @@ def parse(path: Path, root: Path) -> Source:
             "source text in UTF-8",
             f"iconv -f latin1 -t utf-8 {path.name}",
         ) from error
-    if not text.strip():
-        raise SourceError(f"{path}: the file is empty", "a training script", "check the path")
-    text, changes = without_keywords(text)
+    return text
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file that is too large to be written by people.
+
+    Raises:
+        SourceError: it is huge.
+    """
+    limit = MAX_NOTEBOOK_BYTES if path.suffix == _NOTEBOOK else MAX_SCRIPT_BYTES
+    size = path.stat().st_size if path.is_file() else 0
+    if size > limit:
+        raise SourceError(
+            f"{path}: {size / 2**20:.1f} MiB, too large for source code",
+            f"at most {limit / 2**20:.0f} MiB",
+            "keep data in files of its own, or clear the outputs of the notebook",
+        )
+
+
+def check_syntax(path: Path, text: str) -> ast.Module:
+    """Return the text as Python's own parser reads it; it is not run.
+
+    Raises:
+        SourceError: it is no Python 3 source.
+    """
     try:
-        cst.parse_module(text)
-        # LibCST accepts a little more than the language does.
-        compile(text, shown, "exec", dont_inherit=True)
-    except cst.ParserSyntaxError as error:
-        raise _syntax_error(path, text, error.raw_line, error.message) from error
-    except (SyntaxError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # such as `"\d"`: not this reader's business
+            tree = ast.parse(text, str(path))
+            # What the parser lets pass and the compiler does not, such as `return` outside of a function.
+            compile(tree, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise _syntax_error(path, text, line, str(getattr(error, "msg", error))) from error
-    modern = modernised(text, changes)
-    return Source(shown, modern.text, cst.parse_module(modern.text), modern=modern)
+    return tree
 
 
 def _syntax_error(path: Path, text: str, line: int, message: str) -> SourceError:

@@ -8,11 +8,14 @@ happens to be called `DataLoader` is never mistaken for the one of PyTorch.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, overload
 
 import libcst as cst
 from libcst import metadata
+
+from bessemer.conversion.children import children, code_children, may_be_formatting
+from bessemer.conversion.scoping import scopes_in
 
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 OtherT = TypeVar("OtherT", bound=cst.CSTNode)
@@ -50,8 +53,8 @@ class Program:
     scopes: Mapping[cst.CSTNode, metadata.Scope | None]
     contexts: Mapping[cst.CSTNode, metadata.ExpressionContext | None]
     positions: Mapping[cst.CSTNode, metadata.CodeRange]
-    qualified_names: Mapping[cst.CSTNode, Collection[metadata.QualifiedName]]
     stood: Mapping[cst.CSTNode, str]
+    _named: dict[cst.CSTNode, tuple[metadata.QualifiedName, ...]] = field(default_factory=dict, kw_only=True)
 
     def where(self, node: cst.CSTNode) -> str:
         """Say where a node stood in the research code, as `file:line`."""
@@ -95,13 +98,14 @@ class Program:
             return None
         return None if "." in found[0].name else found[0].name
 
-    def _names(self, node: cst.CSTNode) -> list[metadata.QualifiedName]:
-        if not _is_dotted(node):
-            # LibCST would look through calls and items: `f(x).y` is nothing that `f.y` names.
-            return []
-        value = self.qualified_names.get(node, ())
-        # LibCST computes qualified names when they are first asked for.
-        return list(value() if callable(value) else value)
+    def _names(self, node: cst.CSTNode) -> tuple[metadata.QualifiedName, ...]:
+        # LibCST would look through calls and items: `f(x).y` is nothing that `f.y` names.
+        scope = self.scopes.get(node) if _is_dotted(node) else None
+        if scope is None:
+            return ()
+        if node not in self._named:
+            self._named[node] = tuple(scope.get_qualified_names_for(node))
+        return self._named[node]
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode:
         """Return the node that directly holds `node`."""
@@ -198,6 +202,7 @@ def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] |
         stood: where nodes of `module` stood in the research code, if it was changed since.
     """
     wrapper = metadata.MetadataWrapper(module)
+    scopes, contexts = scopes_in(wrapper.module)
     places = stood or {}
     return Program(
         path=path,
@@ -209,12 +214,16 @@ def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] |
         }
         if places
         else {},
-        parents=wrapper.resolve(metadata.ParentNodeProvider),
-        scopes=wrapper.resolve(metadata.ScopeProvider),
-        contexts=wrapper.resolve(metadata.ExpressionContextProvider),
+        parents=parents_in(wrapper.module),
+        scopes=scopes,
+        contexts=contexts,
         positions=wrapper.resolve(metadata.PositionProvider),
-        qualified_names=wrapper.resolve(metadata.QualifiedNameProvider),
     )
+
+
+def parents_in(module: cst.Module) -> dict[cst.CSTNode, cst.CSTNode]:
+    """Return what directly holds each node of a module."""
+    return {child: node for node in every(module) for child in children(node)}
 
 
 @overload
@@ -227,10 +236,13 @@ def walk(
 ) -> Iterator[NodeT | OtherT | ThirdT]: ...
 def walk(node: cst.CSTNode, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """Yield `node` and everything below it that is of one of these kinds, in source order."""
-    if isinstance(node, kinds):
-        yield node
-    for child in node.children:
-        yield from walk(child, *kinds)
+    inside = children if may_be_formatting(kinds) else code_children
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, kinds):
+            yield current
+        waiting += reversed(inside(current))
 
 
 def every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -239,13 +251,12 @@ def every(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     while waiting:
         current = waiting.pop()
         yield current
-        waiting.extend(current.children)
+        waiting += children(current)
 
 
 def free_names(body: Sequence[cst.SimpleStatementLine | cst.BaseCompoundStatement]) -> list[str]:
     """Return the names that statements read and neither define nor find among the builtins."""
-    wrapper = metadata.MetadataWrapper(cst.Module(body=body))
-    scopes = {x for x in wrapper.resolve(metadata.ScopeProvider).values() if x is not None}
+    scopes = {x for x in scopes_in(cst.Module(body=body).deep_clone())[0].values() if x is not None}
     missing: dict[str, None] = {}
     for scope in scopes:
         for access in scope.accesses:
@@ -259,10 +270,12 @@ def free_names(body: Sequence[cst.SimpleStatementLine | cst.BaseCompoundStatemen
 
 def expressions(node: cst.CSTNode) -> Iterator[cst.BaseExpression]:
     """Yield every expression in a node, itself included, in source order."""
-    if isinstance(node, cst.BaseExpression):
-        yield node
-    for child in node.children:
-        yield from expressions(child)
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, cst.BaseExpression):
+            yield current
+        waiting += reversed(children(current))
 
 
 @overload
@@ -278,14 +291,13 @@ def walk_own(
 def walk_own(function: cst.FunctionDef, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """Like `walk` over a function's body, but not into functions and classes defined inside it."""
 
-    def visit(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-        if isinstance(node, kinds):
-            yield node
-        if not isinstance(node, cst.FunctionDef | cst.ClassDef | cst.Lambda):
-            for child in node.children:
-                yield from visit(child)
-
-    yield from visit(function.body)
+    waiting: list[cst.CSTNode] = [function.body]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, kinds):
+            yield current
+        if not isinstance(current, cst.FunctionDef | cst.ClassDef | cst.Lambda):
+            waiting += reversed(code_children(current))
 
 
 def statements(body: cst.BaseSuite | cst.Module) -> Sequence[cst.BaseStatement]:

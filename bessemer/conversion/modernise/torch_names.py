@@ -72,7 +72,8 @@ def find(code: Code) -> Iterator[Found]:
 
 def _imported_modules(code: Code) -> Iterator[Found]:
     """Yield the imports of modules that are gone."""
-    for statement in (*code.every(cst.Import), *code.imports()):
+    statements: list[cst.Import | cst.ImportFrom] = [*code.every(cst.Import), *code.imports()]
+    for statement in statements:
         if isinstance(statement, cst.ImportFrom):
             names = [source_module(statement)]
         else:

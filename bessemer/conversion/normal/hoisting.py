@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
+from bessemer.conversion.children import children
 from bessemer.conversion.normal.guards import is_guard
 from bessemer.conversion.normal.names import Names, find_names, innermost
 from bessemer.conversion.normal.places import Places
@@ -106,7 +107,7 @@ class _Hoister:
                 return is_word or self._is_constant_name(node.value)
             case cst.List() | cst.Dict() | cst.Set():
                 return False  # it may be changed in place; the function makes its own
-        parts = [x for x in node.children if isinstance(x, cst.BaseExpression | cst.BaseElement)]
+        parts = [x for x in children(node) if isinstance(x, cst.BaseExpression | cst.BaseElement)]
         return isinstance(node, _LITERALS) and all(
             self._is_constant(x if isinstance(x, cst.BaseExpression) else x.value) for x in parts
         )
@@ -157,7 +158,7 @@ def immediate(statement: cst.CSTNode) -> Iterator[cst.Name]:
         return
     if isinstance(statement, cst.Name):
         yield statement
-    for child in statement.children:
+    for child in children(statement):
         yield from immediate(child)
 
 

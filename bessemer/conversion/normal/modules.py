@@ -11,7 +11,7 @@ from bessemer.conversion.normal.locating import Locator
 from bessemer.conversion.normal.names import Names, find_names
 from bessemer.conversion.normal.places import Places
 from bessemer.conversion.sources import Source
-from bessemer.conversion.syntax import bound_name, every, source_module, walk
+from bessemer.conversion.syntax import bound_name, parents_in, source_module, walk
 from bessemer.errors import ConversionError
 
 ImportNode = cst.Import | cst.ImportFrom
@@ -85,7 +85,7 @@ class Modules:
         if known is not None:
             return known
         tree = self.places.enter(source)
-        parents = {child: node for node in every(tree) for child in node.children}
+        parents = parents_in(tree)
         made = LocalModule(source, tree, find_names(tree), parents, {}, {})
         self.by_path[source.path] = made
         for node in walk(tree, cst.Import, cst.ImportFrom):

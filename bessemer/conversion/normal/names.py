@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst import metadata
 
+from bessemer.conversion.scoping import scopes_in
 from bessemer.conversion.syntax import walk
 
 
@@ -40,8 +41,7 @@ class Names:
 
 def find_names(module: cst.Module) -> Names:
     """Find the module-level names of a module (one that no metadata wrapper will copy again)."""
-    wrapper = metadata.MetadataWrapper(module, unsafe_skip_copy=True)
-    scopes = wrapper.resolve(metadata.ScopeProvider)
+    scopes, _ = scopes_in(module)
     every = {scope for scope in scopes.values() if scope is not None}
     top = next((scope for scope in every if isinstance(scope, metadata.GlobalScope)), None)
     bound: dict[str, list[cst.CSTNode]] = {}

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import libcst as cst
 
+from bessemer.conversion.children import children
+
 Parents = Mapping[cst.CSTNode, cst.CSTNode]
 
 
@@ -43,4 +45,4 @@ def _path(node: cst.CSTNode, parents: Parents) -> list[cst.CSTNode]:
 
 
 def _in_order(holder: cst.CSTNode) -> Sequence[cst.CSTNode]:
-    return holder.body if isinstance(holder, cst.Module | cst.IndentedBlock) else holder.children
+    return holder.body if isinstance(holder, cst.Module | cst.IndentedBlock) else children(holder)
