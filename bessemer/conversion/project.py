@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
 import keyword
@@ -16,6 +17,7 @@ import jinja2
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.dependencies import Dependencies, find_dependencies, lock
 from bessemer.conversion.plan import Plan
+from bessemer.conversion.ranges import suggested
 from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
 from bessemer.conversion.rooms import compose, summary
@@ -139,6 +141,7 @@ def _values(
         "dependencies": needed.direct,
         "missing": needed.missing,
         "options": options,
+        "ranges": suggested(analysis.script.options.options),
         "plan": plan,
         "num_workers": plan.num_workers,
         "num_workers_reason": plan.num_workers_reason,
@@ -161,7 +164,12 @@ def _toml(default: str | None) -> str:
         return f'"{default[1:-1]}"'
     if default.startswith("("):
         return f"[{default[1:-1].rstrip(', ')}]"
-    return default.replace("\n", " ")
+    try:
+        # TOML has no `1.` and no `.5`.
+        value = ast.literal_eval(default)
+    except (ValueError, SyntaxError):
+        value = None
+    return repr(value) if isinstance(value, int | float) else default.replace("\n", " ")
 
 
 def _job(verb: str, text: str) -> str:
