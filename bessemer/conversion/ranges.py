@@ -7,15 +7,14 @@ option is. The default always lies in its range. Nothing is searched until a per
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from bessemer.conversion.option import Option
+from bessemer.conversion.styles.looks import words_of
 
 Plain = int | float | bool | str
 
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 # What decides how long, how often, where or on what a program runs is no question of quality.
 _NEVER = frozenset(
     {"epoch", "epochs", "seed", "interval", "log", "logging", "print", "save", "every", "freq", "frequency"}
@@ -81,7 +80,7 @@ def suggest(name: str, annotation: str, default: str | None) -> Range | None:
         default: source code of the default; None if there is none.
     """
     value = _value(default)
-    words = _words(name)
+    words = words_of(name)
     if value is None or words & _NEVER:
         return None
     if annotation.startswith("Literal["):
@@ -143,10 +142,6 @@ def _powers(value: int) -> tuple[int, ...]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.12g}")
-
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(x.lower() for x in _WORD.findall(name)) | frozenset(name.lower().split("_"))
 
 
 def _value(text: str | None) -> Any:
