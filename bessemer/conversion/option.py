@@ -36,6 +36,8 @@ class Spelling:
         nargs: of argparse.
         choices: the values allowed, as argparse compares them; empty for any.
         required: whether argparse insists on it.
+        off: flags that turn it off.
+        position: at which place it may also stand without its flag, from 0; None if it may not.
     """
 
     flags: tuple[str, ...]
@@ -44,11 +46,16 @@ class Spelling:
     nargs: int | str | None
     choices: tuple[int | float | str, ...]
     required: bool
+    off: tuple[str, ...] = ()
+    position: int | None = None
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option. `default` is source code, or None for an option that must be given."""
+    """One option. `default` is source code, or None for an option that must be given.
+
+    `spelling` is None for what the research code's command line does not have, such as a constant.
+    """
 
     name: str
     field: str

@@ -7,8 +7,8 @@ each option what a typed settings field needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import libcst as cst
 from libcst import matchers as m
@@ -38,7 +38,8 @@ class Options:
     """The options of a program.
 
     `building` are the statements that make the parser and parse; they have no place in a project.
-    `bound` are the names that hold the result. `helper` is a function that did nothing else.
+    `bound` are the names that hold the result. `helper` is a function that did nothing else. `lines` are the
+    statements that add an option each.
     """
 
     options: tuple[Option, ...] = ()
@@ -48,6 +49,7 @@ class Options:
     bound: frozenset[cst.CSTNode] = frozenset()
     parses: frozenset[cst.Call] = frozenset()
     helper: cst.FunctionDef | None = None
+    lines: Mapping[cst.CSTNode, Option] = field(default_factory=dict)
 
     @property
     def renamed(self) -> dict[str, str]:
@@ -90,7 +92,10 @@ class _Reader:
         parses = frozenset(self._helper_calls(helper) if helper else self.parses)
         bound, name = self._bound(parses)
         description = literal_text(argument(self.made, "description")) or ""
-        options = tuple(x for x in map(self._option, self.adds) if x is not None)
+        lines: dict[cst.CSTNode, Option] = {
+            self.program.statement(x): y for x in self.adds if (y := self._option(x)) is not None
+        }
+        options = tuple(lines.values())
         seen: dict[str, Option] = {}
         for option in options:
             if seen.setdefault(option.name, option) is not option:
@@ -108,6 +113,7 @@ class _Reader:
             frozenset(bound),
             parses,
             helper,
+            lines,
         )
 
     def _statement(self, statement: cst.BaseStatement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -138,4 +139,9 @@ def _toml(default: str | None) -> str:
         return f'"{default[1:-1]}"'
     if default.startswith("("):
         return f"[{default[1:-1].rstrip(', ')}]"
-    return default.replace("\n", " ")
+    try:
+        # TOML has no `1.` and no `.5`.
+        value = ast.literal_eval(default)
+    except (ValueError, SyntaxError):
+        value = None
+    return repr(value) if isinstance(value, int | float) else default.replace("\n", " ")

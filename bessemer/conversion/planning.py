@@ -51,6 +51,7 @@ def prepare(analysis: Analysis) -> Prepared:
         *rewritten.rewrites,
         *_idle_imports(analysis, rewritten),
     )
+    questions += analysis.normal.questions
     plan = Plan(
         entry=f"{program.where(script.entry)} {script.entry.name.value}",
         num_workers=_NUM_WORKERS if parallel else 1,
@@ -94,6 +95,8 @@ def _idle_imports(analysis: Analysis, rewritten: Rewritten) -> list[Rewrite]:
     used = {name.value for part in parts for name in walk(part, cst.Name)}
     idle: list[Rewrite] = []
     for statement in analysis.script.imports:
+        if analysis.normal.places.known and statement not in program.stood:
+            continue  # it was made with the options
         for node in walk(statement, cst.Import, cst.ImportFrom):
             if isinstance(node.names, cst.ImportStar):
                 continue

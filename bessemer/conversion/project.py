@@ -19,6 +19,7 @@ from bessemer.conversion.hints import Hint
 from bessemer.conversion.papers import changes, example_of, left_rows, render, setting_rows
 from bessemer.conversion.plan import Plan
 from bessemer.conversion.project_tests import values_of_tests
+from bessemer.conversion.ranges import suggested
 from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
 from bessemer.conversion.rooms import compose, summary
@@ -160,6 +161,7 @@ def _values(
         "dependency_notes": needed.notes,
         "renamed": needed.modules,
         "options": setting_rows(options),
+        "ranges": suggested(options),
         "example": example_of(options),
         "plan": plan,
         "changes": changes(plan.rewrites),

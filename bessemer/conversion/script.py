@@ -6,12 +6,13 @@ alone is called in it, is the entry point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 import libcst as cst
 
 from bessemer.conversion.normal import Normal
+from bessemer.conversion.option import Option
 from bessemer.conversion.options import Options, find_options
 from bessemer.conversion.syntax import (
     Definition,
@@ -82,9 +83,6 @@ _NOT_YET = {
     "pytorch_lightning": "PyTorch Lightning owns the loop",
     "lightning": "PyTorch Lightning owns the loop",
     "hydra": "options by hydra are not converted yet",
-    "click": "options by click are not converted yet",
-    "fire": "options by fire are not converted yet",
-    "absl": "options by absl are not converted yet",
     "accelerate": "accelerate already distributes the program",
     "deepspeed": "deepspeed already distributes the program",
     "horovod": "horovod already distributes the program",
@@ -99,7 +97,7 @@ def take_apart(normal: Normal, path: str) -> Script:
     """
     program = understand(normal.module, path, normal.places.known)
     _refuse_frameworks(program)
-    options = find_options(program)
+    options = _as_written(find_options(program), normal)
     made = _made_entry(program, normal.entry)
     imports: list[ImportStatement] = []
     constants: list[Constant] = []
@@ -133,6 +131,20 @@ def take_apart(normal: Normal, path: str) -> Script:
         entry,
         entry is made and made is not None,
     )
+
+
+def _as_written(options: Options, normal: Normal) -> Options:
+    """Say of options that were none of argparse how the research code has them."""
+
+    def written(option: Option) -> Option:
+        restated = normal.restated.get(option.name)
+        if restated is None:
+            return option
+        return replace(option, spelling=restated.spelling, notes=(*restated.notes, *option.notes))
+
+    found = {x: written(x) for x in options.options}
+    lines = {node: found[x] for node, x in options.lines.items()}
+    return replace(options, options=tuple(found.values()), lines=lines)
 
 
 def _refuse_frameworks(program: Program) -> None:

@@ -44,9 +44,9 @@ LINES = {
     "no_options": {
         "training/trainer": [
             "# Copyright of somebody, who wants to be named.",
-            "STEPS = 50",
             "def main(run: Run, settings: Settings) -> None:",
-            "for step in run.epochs(STEPS):",
+            "lr=settings.RATE)",
+            "for step in run.epochs(settings.STEPS):",
             'run.log({"train/loss": loss.item()})',
         ],
     },
@@ -89,20 +89,21 @@ LINES = {
             "def train(run: Run, model, train_loader, optimizer, device, epoch):",
             "loss = loss_of(model, device, x, y)",
             "def main(run: Run, args: Settings) -> None:",
-            "model = run.place(Net(device))",
+            "width = 2 * args.batch_size",
+            "model = run.place(Net(width, device))",
             "for epoch in run.epochs(args.epochs):",
             "train(run, model, train_loader, optimizer, device, epoch)",
         ],
         "training/evaluation": ["def test(run: Run, model, test_loader, device):"],
         "models/architectures": [
-            "def __init__(self, device):",
+            "def __init__(self, width, device):",
             "self.device = device",
             "return self.out(torch.tanh(self.hidden(x.to(self.device)))).squeeze(1)",
         ],
         "models/losses": ["def loss_of(model, device, x, y):"],
     },
     "several_files": {
-        "training/trainer": ["RATE = 0.1", "model = run.place(Line())"],
+        "training/trainer": ["lr=settings.RATE)", "model = run.place(Line())"],
         "training/evaluation": [
             "def accuracy(run: Run, model, loader):",
             "totals.accuracy += helper_accuracy(model(x), y)",
@@ -124,7 +125,7 @@ LINES = {
         "training/trainer": [
             "best_state = copy.deepcopy(model.state_dict())",
             'carry = run.carry(best_loss=float("inf"), best_state=best_state, bad_epochs=0)',
-            "if carry.bad_epochs >= PATIENCE:",
+            "if carry.bad_epochs >= settings.PATIENCE:",
             "model.load_state_dict(carry.best_state)",
             'run.log({"val/loss": val_loss})',
         ],

@@ -11,7 +11,8 @@ place of every line.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import libcst as cst
 
@@ -21,8 +22,10 @@ from bessemer.conversion.normal.hoisting import hoist
 from bessemer.conversion.normal.linking import link
 from bessemer.conversion.normal.places import Places
 from bessemer.conversion.normal.sharing import share
-from bessemer.conversion.plan import Rewrite
+from bessemer.conversion.plan import Question, Rewrite
 from bessemer.conversion.sources import Source, Sources
+from bessemer.conversion.styles import Restated, Unified, unify
+from bessemer.conversion.syntax import walk
 
 __all__ = ["Nested", "Normal", "Places", "normalize"]
 
@@ -38,6 +41,8 @@ class Normal:
         nested: definitions that stay inside of the entry function.
         rewrites: what was changed that the meaning of the program as one process does not keep.
         handed: for each definition, the variables of the entry function that it gets as parameters.
+        restated: the options that the research code had in another style than argparse, by name.
+        questions: what a person should look at.
     """
 
     module: cst.Module
@@ -46,6 +51,8 @@ class Normal:
     nested: tuple[Nested, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     handed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    restated: Mapping[str, Restated] = field(default_factory=dict)
+    questions: tuple[Question, ...] = ()
 
 
 def normalize(read: Sources, entry: Source) -> Normal:
@@ -60,8 +67,47 @@ def normalize(read: Sources, entry: Source) -> Normal:
     """
     places = Places()
     alone = take_out_distribution(link(read, entry, places), places)
-    hoisted = hoist(share(alone.module, places), places)
+    normal = _with_options(alone.module, places, read.root)
+    return replace(normal, rewrites=alone.rewrites)
+
+
+def _with_options(module: cst.Module, places: Places, root: Path) -> Normal:
+    """Return the normal form; a constant that would hold a definition in the entry function is no option."""
+    unified = unify(module, places, root, ())
+    tried = _finished(unified, places)
+    if not unified.constants or not tried.nested:
+        return tried
+    plain = _finished(unify(module, places, root), places)
+    held: set[str] = set()
+    while caught := _caught(tried, plain, unified):
+        held |= caught
+        unified = unify(module, places, root, held)
+        if not unified.constants:
+            return plain
+        tried = _finished(unified, places)
+    return tried
+
+
+def _finished(unified: Unified, places: Places) -> Normal:
+    hoisted = hoist(share(unified.module, places), places)
+    normal = Normal(
+        hoisted.module, hoisted.entry, places, restated=unified.restated, questions=unified.questions
+    )
     if hoisted.entry is None:
-        return Normal(hoisted.module, None, places, rewrites=alone.rewrites)
+        return normal
     closed = close(hoisted.module, hoisted.entry, places)
-    return Normal(closed.module, hoisted.entry, places, closed.nested, alone.rewrites, closed.handed)
+    return replace(normal, module=closed.module, nested=closed.nested, handed=closed.handed)
+
+
+def _caught(tried: Normal, plain: Normal, unified: Unified) -> set[str]:
+    """Return constants that must stay: as options they would hold a definition in the entry function.
+
+    A class or function that is a value, or needs a constant when it is made, reads a constant where it could
+    not be handed one; it is worth more at module level than the constant is as an option.
+    """
+    held = {x.name for x in tried.nested} - {x.name for x in plain.nested}
+    if not held:
+        return set()
+    inside = [x for x in walk(tried.module, cst.FunctionDef, cst.ClassDef) if x.name.value in held]
+    read = {x.attr.value for node in inside for x in walk(node, cst.Attribute)}
+    return (read & unified.constants) or set(unified.constants)

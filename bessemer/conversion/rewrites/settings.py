@@ -70,10 +70,15 @@ class SettingsRewriter(Rewriter):
             return changed
         if original_node not in options.building:
             return updated_node
-        where = self.program.where(original_node)
-        fields = [field_line(x) for x in options.options if x.where == where]
-        reason = "a field of Settings, in config/settings.py" if fields else "options come as settings"
-        self.note(original_node, "\n".join(fields), reason)
+        option = options.lines.get(original_node)
+        restated = self.analysis.normal.restated
+        known = restated.get(option.name) if option is not None else None
+        if option is not None:
+            reason = "a field of Settings, in config/settings.py"
+            code = known.code if known is not None else None
+            self.note(original_node, field_line(option), reason, before=code)
+        elif restated.keys() < {x.name for x in options.options} or not restated:
+            self.note(original_node, "", "options come as settings")
         return cst.RemoveFromParent()
 
     def leave_IndentedBlock(
