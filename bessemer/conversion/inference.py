@@ -166,7 +166,7 @@ class Kinds:
             return Value(Kind.SETTINGS)
         match node:
             case cst.Name() | cst.Attribute() if self._program.is_store(node):
-                return self._bound(node) or self._made_trainable(node)
+                return self._bound(node) or self._made_trainable(node) or self._used_as_model(node)
             case cst.Attribute():
                 return self._attribute(node)
             case cst.Integer():
@@ -221,6 +221,25 @@ class Kinds:
             and self._program.code(call.func.value) == name
         )
         return Value(Kind.PARAMETER, found) if found else None
+
+    def _used_as_model(self, node: cst.Name | cst.Attribute) -> Value | None:
+        """Tell whether something unknown is a model: its function asks for its `parameters()`."""
+        statement = self._program.parents.get(self._program.parent(node))
+        made = statement.value if isinstance(statement, cst.Assign) else None
+        if not isinstance(made, cst.Call) or call_of(made, *_SAME_AFTER) is not None:
+            return None
+        name, function = self._program.code(node), self._program.function(node)
+        asked = any(
+            isinstance(call.func, cst.Attribute)
+            and self._program.function(call) is function
+            and self._program.code(call.func.value) == name
+            for call in self._by_method.get("parameters", ())
+        )
+        return Value(Kind.MODULE, frozenset({made})) if asked and not self._known_elsewhere(made) else None
+
+    def _known_elsewhere(self, call: cst.Call) -> bool:
+        """Tell whether a call is known to make something, or runs the program's own code."""
+        return self.of(call) is not None or self.callee(call) is not None
 
     def stores(self, value: Value, name: str) -> list[cst.Attribute]:
         """Return where the program sets an attribute of an object."""

@@ -22,7 +22,7 @@ from bessemer.config.settings import Settings
 from bessemer.data.loaders import Loader
 from bessemer.errors import UserError
 from bessemer.models.architectures import place, summarise
-from bessemer.training.leaving import figure_to_file, inside, save_to_file
+from bessemer.training.leaving import copy_file, figure_to_file, inside, save_to_file
 from bessemer.training.loops import OuterLoop
 from bessemer.training.session import Session
 from bessemer.training.values import Carried, Kept, Tensors, Totals
@@ -298,6 +298,19 @@ class Run:
             save_to_file(value, target)
             self._session.outlet.file(target, "files")
         return target
+
+    def copy(self, name: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+        """Copy a file that `save` wrote, as `shutil.copyfile` would, and keep the copy with the run.
+
+        Returns:
+            Where the main worker wrote it.
+        """
+        self._session.settle()
+        source, to = inside(self.output_dir, name), inside(self.output_dir, target)
+        if self.is_main and not self._session.outlet.muted:
+            copy_file(source, to)
+            self._session.outlet.file(to, "files")
+        return to
 
     def figure(self, figure: Figure, name: str | os.PathLike[str]) -> Path:
         """Write a matplotlib figure under the run's own folder, and keep it with the run.

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import STATEFUL, Kind, call_of
+from bessemer.conversion.inference import STATEFUL, Kind
 from bessemer.conversion.refusals.base import Refusal, refusal
-from bessemer.conversion.rewrites.effects import is_free_of_effects
-from bessemer.conversion.rewrites.placement import PlacementRewriter, is_conditional_move
 from bessemer.conversion.rewrites.tracking import stateful
 from bessemer.conversion.syntax import walk
 
@@ -47,28 +45,6 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
             )
 
 
-def _moves(analysis: Analysis) -> Iterator[Refusal]:
-    """A model must be placed on every worker, whatever a condition says."""
-    program = analysis.script.program
-    placing = PlacementRewriter(analysis)
-    for node in placing.run_uses():
-        branch = program.enclosing(node, cst.If)
-        if branch is None or program.function(branch) is None:
-            continue
-        if isinstance(node, cst.Call) and call_of(node, "to", "cuda") is None:
-            continue
-        if is_conditional_move(program.parent(branch), branch, placing):
-            continue
-        if not is_free_of_effects(program, branch.test) or branch.orelse is None:
-            yield refusal(
-                analysis,
-                node,
-                "the model is moved under a condition, together with other things",
-                "a move of the model that stands alone",
-                "move it where it is made: model = Net().to(device)",
-            )
-
-
 def unreachable(analysis: Analysis, uses: Sequence[cst.CSTNode]) -> Iterator[Refusal]:
     """What needs the run must be in a function or a method, which can get it or ask for it."""
     program = analysis.script.program
@@ -84,7 +60,4 @@ def unreachable(analysis: Analysis, uses: Sequence[cst.CSTNode]) -> Iterator[Ref
             )
 
 
-RULES = (
-    _untracked,
-    _moves,
-)
+RULES = (_untracked,)

@@ -219,8 +219,8 @@ CASES = (
         from torch.utils.data import DataLoader
         def main():
             torch.manual_seed(1)
-            size = 64
-            workers = 4
+            size = len(dataset)
+            workers = min(4, size)
             options = {"batch_size": size}
             options.update(num_workers=workers)
 
@@ -235,7 +235,7 @@ CASES = (
         from torch.utils.data import DataLoader
         def main():
             torch.manual_seed(1)
-            size = 64
+            size = len(dataset)
             loader = build_loaders(run, size)
             for epoch in range(3):
                 train(loader, size)

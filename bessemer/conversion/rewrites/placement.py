@@ -2,7 +2,8 @@
 
 Placing puts the model on the worker's device, makes it equal on all workers and, if asked, shards it. It
 must happen on every worker, so a move that stood under a condition stands alone afterwards. A
-model that is trained but was never moved is placed where it is made. Batches keep their `.to(device)`.
+model that is trained but was never moved, or only in some of several branches, is placed where it is made.
+Batches keep their `.to(device)`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,29 @@ class PlacementRewriter(Rewriter):
         functions = analysis.script.callables
         calls = [call for function in functions for call in walk(function, cst.Call)]
         self._moves = {call for call in calls if self._is_move(call)}
+        self._sometimes = {call for call in self._moves if self._is_under_condition(call)}
+        self._moves -= self._sometimes
         self._made = self._never_moved(calls)
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
         """Every move of a model, and every model that is never moved."""
-        return [*self._moves, *self._made]
+        by_hand = [x for x in self._sometimes if call_of(x, "cuda") is not None]
+        return [*self._moves, *self._made, *by_hand]
+
+    def _is_under_condition(self, move: cst.Call) -> bool:
+        """Tell whether a model that is made elsewhere is moved in a branch, together with other things."""
+        branch = self.program.enclosing(move, cst.If)
+        if branch is None or self.program.function(branch) is not self.program.function(move):
+            return False
+        method = cst.ensure_type(move.func, cst.Attribute)
+        value = self.analysis.kinds.of(method.value)
+        origins = value.origins if value is not None else frozenset()
+        if origins and all(branch in self.program.ancestors(x) for x in origins):
+            return False
+        outer = branch
+        while isinstance(self.program.parent(outer), cst.If):
+            outer = cst.ensure_type(self.program.parent(outer), cst.If)
+        return not is_conditional_move(self.program.parent(outer), outer, self)
 
     def _is_move(self, call: cst.Call) -> bool:
         method = call_of(call, "to", "cuda")
@@ -87,6 +106,11 @@ class PlacementRewriter(Rewriter):
                 "the research code moves nothing to a device; the model is placed, batches are not",
                 'train on CPU workers (scaling.device = "cpu"), or move batches to run.device',
             )
+            return changed
+        if original_node in self._sometimes and call_of(original_node, "cuda") is not None:
+            moved = cst.ensure_type(updated_node.func, cst.Attribute).with_changes(attr=cst.Name("to"))
+            changed = updated_node.with_changes(func=moved, args=[cst.Arg(self.on_run("device"))])
+            self.note(original_node, changed, "the run decides which device a worker has")
             return changed
         if original_node not in self._moves:
             return updated_node

@@ -15,6 +15,7 @@ from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
 from bessemer.conversion.syntax import small, walk
 
 _SAVE, _LOAD = "torch.save", "torch.load"
+_COPIES = frozenset({"shutil.copyfile", "shutil.copy", "shutil.copy2"})
 _FIGURE, _SHOW = "matplotlib.pyplot.savefig", "matplotlib.pyplot.show"
 # Written by every worker, to the same place, and known to nobody afterwards.
 _WRITERS = {
@@ -48,6 +49,13 @@ class SavingRewriter(Rewriter):
             for x in calls
             if self._name(x) == _LOAD and x.args and any(x.args[0].value.deep_equals(path) for path in paths)
         }
+        self._copies = {
+            x
+            for x in calls
+            if self._name(x) in _COPIES
+            and len(x.args) == 2
+            and any(x.args[0].value.deep_equals(path) for path in paths)
+        }
         self._figures = {x for x in calls if self._name(x) == _FIGURE and len(x.args) >= 1}
         self._shown = [x for x in calls if self._name(x) == _SHOW]
         for call in calls:
@@ -78,7 +86,7 @@ class SavingRewriter(Rewriter):
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
         """Every file that is saved, or loaded from where one was saved."""
-        return [*self._saves, *self._loads, *self._figures, *self._shown]
+        return [*self._saves, *self._loads, *self._copies, *self._figures, *self._shown]
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Save into, and load from, the run's folder."""
@@ -91,6 +99,10 @@ class SavingRewriter(Rewriter):
             path = cst.BinaryOperation(self.on_run("output_dir"), cst.Divide(), first.value)
             args = [first.with_changes(value=path), *updated_node.args[1:]]
             changed = updated_node.with_changes(args=args)
+            self.note(original_node, changed, "the file that run.save wrote")
+            return changed
+        if original_node in self._copies:
+            changed = updated_node.with_changes(func=self.on_run("copy"))
             self.note(original_node, changed, "the file that run.save wrote")
             return changed
         if original_node in self._figures:
@@ -129,16 +141,20 @@ CASES = (
     Case(
         "weights go into the run's folder, and come back from it",
         """
+        import shutil
         import torch
         def main(model):
             torch.save(model.state_dict(), "best.pt")
+            shutil.copyfile("best.pt", "last.pt")
             model.load_state_dict(torch.load("best.pt", weights_only=True))
             other = torch.load("pretrained.pt")
         """,
         """
+        import shutil
         import torch
         def main(model):
             run.save(model.state_dict(), "best.pt")
+            run.copy("best.pt", "last.pt")
             model.load_state_dict(torch.load(run.output_dir / "best.pt", weights_only=True))
             other = torch.load("pretrained.pt")
         """,
