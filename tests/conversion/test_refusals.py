@@ -34,20 +34,6 @@ BADS = [
     ),
     Bad("nothing starts", HEAD + "def main():\n    pass\n", "", "nothing here starts"),
     Bad(
-        "a hand-written update",
-        program(
-            body="""
-            model = nn.Linear(3, 1)
-            for step in range(3):
-                model(torch.ones(3)).sum().backward()
-                for p in model.parameters():
-                    p.data -= 0.1 * p.grad
-            """.replace("            ", "")
-        ),
-        ".sum().backward",
-        "backward() without the step of an optimizer",
-    ),
-    Bad(
         "TensorFlow",
         "import tensorflow as tf\n" + program(),
         "import tensorflow",
@@ -60,109 +46,11 @@ BADS = [
         "import pytorch_lightning",
         "owns the loop",
     ),
-    Bad("click", "import click\n" + program(), "import click", "options by click"),
-    Bad(
-        "DDP",
-        program(top="\nmodel = nn.parallel.DistributedDataParallel(nn.Linear(1, 1))"),
-        "DistributedDataParallel",
-        "distributes itself",
-    ),
-    Bad(
-        "spawn",
-        program(head="import torch.multiprocessing as mp", tail="mp.spawn(print, nprocs=2)\n"),
-        "mp.spawn",
-        "distributes itself",
-    ),
-    Bad(
-        "DataParallel",
-        program(tail="model = nn.DataParallel(model)\n"),
-        "nn.DataParallel",
-        "distributes itself",
-    ),
     Bad(
         "a star import",
         "from helpers import *\n" + program(),
         "from helpers",
         "nobody can tell which names",
-    ),
-    Bad(
-        "a global",
-        program(head="COUNT = 0\n\ndef tick():\n    global COUNT\n    COUNT += 1", tail="tick()\n"),
-        "global COUNT",
-        "state that is kept in the module",
-    ),
-    Bad(
-        "a loader that is iterated by hand",
-        program(tail="x, y = next(iter(loader))\n"),
-        "next(iter",
-        "loader is iterated by hand",
-    ),
-    Bad(
-        "loaders in a dictionary",
-        program(tail='loaders = {"train": DataLoader(data), "val": DataLoader(data)}\n'),
-        "loaders = {",
-        "in an unusual way",
-    ),
-    Bad(
-        "a loader in a comprehension",
-        program(tail="sizes = [len(x) for x, y in loader]\n"),
-        "sizes =",
-        "iterated in a comprehension",
-    ),
-    Bad(
-        "loaders that are zipped",
-        program(tail="for a, b in zip(loader, loader):\n    print(a, b)\n"),
-        "zip(",
-        "is handed to zip",
-    ),
-    Bad(
-        "a loader inside a loader",
-        program(tail="for x, y in loader:\n    for a, b in loader:\n        print(a)\n"),
-        "for a, b",
-        "inside the one at",
-    ),
-    Bad(
-        "a stream",
-        program(
-            head="""
-            class Stream(torch.utils.data.IterableDataset):
-                def __iter__(self):
-                    yield 1
-            """
-        ),
-        "class Stream",
-        "IterableDataset",
-    ),
-    Bad(
-        "two training loops",
-        program(tail="for epoch in range(2):\n    optimizer.step()\n"),
-        "for epoch in range(2)",
-        "a second training loop",
-    ),
-    Bad(
-        "a condition in place of a range",
-        program(
-            body=BODY.replace("for epoch in range(3):", "while model.bias.item() < 1:"),
-        ),
-        "while",
-        "the training loop is `while",
-    ),
-    Bad(
-        "an optimizer in a list",
-        program(
-            body=BODY.replace(
-                "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)",
-                "optimizers = [torch.optim.SGD(model.parameters(), lr=0.1)]",
-            ).replace("optimizer.", "optimizers[0].")
-        ),
-        "",
-        "backward() without the step of an optimizer",
-    ),
-    Bad(
-        "a second optimizer that nobody can follow",
-        program(top="\nothers = [torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)]"),
-        "others =",
-        "this optimizer is not in a variable of main",
     ),
     Bad(
         "an optimizer that is made in the loop",
@@ -176,7 +64,7 @@ BADS = [
         "this optimizer is not in a variable of main",
     ),
     Bad(
-        "training in a class",
+        "an optimizer of a class that nobody uses",
         program(
             head="""
             class Trainer:
@@ -186,8 +74,8 @@ BADS = [
                         optimizer.step()
             """,
         ),
-        "optimizer.step()",
-        "training inside the class Trainer",
+        "optimizer = torch.optim",
+        "this optimizer is not in a variable of main",
     ),
     Bad(
         "subcommands",
@@ -249,30 +137,6 @@ BADS = [
         "def main",
         "the entry point main has decorators",
     ),
-    Bad(
-        "a function that needs the run and is handed around",
-        program(
-            head="""
-            def save(model):
-                torch.save(model, "model.pt")
-            """,
-            tail="for model in map(save, [model]):\n    print(model)\n",
-        ),
-        "map(save",
-        "is handed around as a value",
-    ),
-    Bad(
-        "a loader that a method builds",
-        program(
-            head="""
-            class Data:
-                def loader(self, data):
-                    return DataLoader(data)
-            """,
-        ),
-        "return DataLoader",
-        "inside the class Data",
-    ),
 ]
 
 
@@ -299,8 +163,10 @@ def test_it_is_refused(bad: Bad, script: Script, tmp_path: Path) -> None:
 
 
 def test_all_reasons_are_named_at_once(script: Script, tmp_path: Path) -> None:
-    code = program(tail="x, y = next(iter(loader))\nmodel = nn.DataParallel(model)\n")
+    code = program(
+        head="import multiprocessing",
+        tail="multiprocessing.Process(target=print)\nmultiprocessing.Process(target=len)\n",
+    )
     with pytest.raises(ConversionError) as caught:
         convert(script(code), tmp_path / "out")
-    assert "iterated by hand" in caught.value.found
-    assert "distributes itself" in caught.value.found
+    assert caught.value.found.count("the program starts processes") == 2

@@ -1,0 +1,156 @@
+"""Programs of unusual shapes are converted, each into what the run can take hold of."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bessemer.conversion import convert
+from conversion.small_programs import BODY, program
+
+Script = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A program, and a text that its project's code must hold."""
+
+    why: str
+    code: str
+    holds: str
+
+
+ODDS = [
+    Odd(
+        "a hand-written update",
+        program(
+            body="""
+            model = nn.Linear(3, 1)
+            for step in range(3):
+                model(torch.ones(3)).sum().backward()
+                for p in model.parameters():
+                    p.data -= 0.1 * p.grad
+            """.replace("            ", "")
+        ),
+        "run.track(model=model)",
+    ),
+    Odd(
+        "DDP",
+        program(top="\nmodel = nn.parallel.DistributedDataParallel(nn.Linear(1, 1))"),
+        "nn.Linear(1, 1)",
+    ),
+    Odd(
+        "spawn",
+        program(head="import torch.multiprocessing as mp", tail="mp.spawn(print, nprocs=2)\n"),
+        "print(0)",
+    ),
+    Odd(
+        "DataParallel",
+        program(tail="model = nn.DataParallel(model)\n"),
+        "run.track(model=model, optimizer=optimizer)",
+    ),
+    Odd(
+        "a global",
+        program(head="COUNT = 0\n\ndef tick():\n    global COUNT\n    COUNT += 1", tail="tick()\n"),
+        "shared.COUNT += 1",
+    ),
+    Odd(
+        "a loader that is iterated by hand",
+        program(tail="x, y = next(iter(loader))\n"),
+        "next(iter(loader))",
+    ),
+    Odd(
+        "loaders in a dictionary",
+        program(tail='loaders = {"train": DataLoader(data), "val": DataLoader(data)}\n'),
+        "run.loader(data)",
+    ),
+    Odd(
+        "a loader in a comprehension",
+        program(tail="sizes = [len(x) for x, y in loader]\n"),
+        "for x, y in loader]",
+    ),
+    Odd(
+        "loaders that are zipped",
+        program(tail="for a, b in zip(loader, loader):\n    print(a, b)\n"),
+        "zip(loader, loader)",
+    ),
+    Odd(
+        "a loader inside a loader",
+        program(tail="for x, y in loader:\n    for a, b in loader:\n        print(a)\n"),
+        "for a, b in loader:",
+    ),
+    Odd(
+        "a stream",
+        program(
+            head="""
+            class Stream(torch.utils.data.IterableDataset):
+                def __iter__(self):
+                    yield 1
+            """
+        ),
+        "class Stream",
+    ),
+    Odd(
+        "two training loops",
+        program(tail="for epoch in range(2):\n    optimizer.step()\n"),
+        "in run.epochs(2)",
+    ),
+    Odd(
+        "a condition in place of a range",
+        program(
+            body=BODY.replace("for epoch in range(3):", "while model.bias.item() < 1:"),
+        ),
+        "_while(lambda: model.bias.item() < 1)",
+    ),
+    Odd(
+        "an optimizer in a list",
+        program(
+            body=BODY.replace(
+                "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)",
+                "optimizers = [torch.optim.SGD(model.parameters(), lr=0.1)]",
+            ).replace("optimizer.", "optimizers[0].")
+        ),
+        "optimizers_0=optimizers[0]",
+    ),
+    Odd(
+        "a second optimizer that nobody can follow",
+        program(top="\nothers = [torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)]"),
+        "others_0=others[0]",
+    ),
+    Odd(
+        "a function that needs the run and is handed around",
+        program(
+            head="""
+            def save(model):
+                torch.save(model, "model.pt")
+            """,
+            tail="for model in map(save, [model]):\n    print(model)\n",
+        ),
+        "run = current_run()",
+    ),
+    Odd(
+        "a loader that a method builds",
+        program(
+            head="""
+            class Data:
+                def loader(self, data):
+                    return DataLoader(data)
+            """,
+        ),
+        "run = current_run()",
+    ),
+]
+
+
+@pytest.mark.parametrize("odd", ODDS, ids=lambda odd: odd.why)
+def test_it_is_converted(odd: Odd, script: Script, tmp_path: Path) -> None:
+    out = tmp_path / "odd"
+    convert(script(odd.code), out)
+    code = {path: path.read_text() for path in sorted((out / "odd").rglob("*.py"))}
+    for text in code.values():
+        ast.parse(text)
+    assert any(odd.holds in text for text in code.values()), code
