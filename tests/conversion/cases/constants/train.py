@@ -61,7 +61,8 @@ def main():
     loader = DataLoader(Curve(64), batch_size=BATCH_SIZE, shuffle=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, betas=BETAS)
     for epoch in range(1, epochs + 1):
-        print(f"epoch {epoch} train loss {train(model, loader, optimizer, clip):.5f}")
+        loss = train(model, loader, optimizer, clip)
+        print(f"epoch {epoch} train loss {loss:.5f}")
     torch.save(model.state_dict(), SAVE_PATH)
 
 
