@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import libcst as cst
 from pydantic_settings import BaseSettings
 
-from bessemer.conversion.syntax import Program, literal_text, walk
+from bessemer.conversion.syntax import Program, assigned, literal_text, walk
 from bessemer.errors import ConversionError
 
 SECTIONS = frozenset({"scaling", "data", "checkpoint", "tracking", "tuning", "cluster"})
@@ -82,7 +82,7 @@ class OptionReader:
         self.program = program
         self.call = call
         self.flags = flags
-        self.given = given
+        self.given = {name: self._resolved(node) for name, node in given.items()}
         self.where = where
         self.notes: list[str] = []
 
@@ -117,6 +117,18 @@ class OptionReader:
             tuple(self.notes),
             self._spelling(action, required),
         )
+
+    def _resolved(self, node: cst.BaseExpression) -> cst.BaseExpression:
+        """Return the literal that a name of the module stands for, or the expression as it is."""
+        found = self.program.bindings(node) if isinstance(node, cst.Name) else ()
+        if (
+            len(found) != 1
+            or not isinstance(found[0], cst.Name)
+            or self.program.function(found[0]) is not None
+        ):
+            return node
+        pair = assigned(self.program.statement(found[0]))
+        return pair[1] if pair is not None and pair[0] == (found[0],) and _is_literal(pair[1]) else node
 
     def _spelling(self, action: str, required: bool) -> Spelling:
         given, code = self.given, self.program.code

@@ -90,7 +90,11 @@ def original(job: dict[str, Any]) -> str:
     folder, known = str(Path(job["script"]).parent), set(sys.modules)
     sys.path.insert(0, folder)
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        runpy.run_path(job["script"], run_name="__main__")
+        try:
+            runpy.run_path(job["script"], run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
     sys.path.remove(folder)
     for name in set(sys.modules) - known:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):

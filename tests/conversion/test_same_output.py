@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -21,6 +22,15 @@ ARGUMENTS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "odd_options": (["here", "--steps", "2", "--no-bias"], {"folder": "here", "steps": 2, "bias": False}),
     "digits": (["--epochs", "1", "--save-model"], {"epochs": 1, "save_model": True}),
     "best_model": (["--epochs", "3"], {"epochs": 3}),
+    "click_options": (
+        ["--rounds", "3", "-b", "10", "--no-shuffle", "--wide", "--act", "relu", "--note", "done"],
+        {"rounds": 3, "batch_size": 10, "shuffle": False, "wide": True, "act": "relu", "note": "done"},
+    ),
+    "configurator": (
+        ["--batch_size=5", "--decay_lr=False", "--max_iters=4"],
+        {"batch_size": 5, "decay_lr": False, "max_iters": 4},
+    ),
+    "plain_arguments": (["4"], {"steps": 4}),
 }
 NEEDED = {"batch_scheduler": "tqdm"}
 NAMES = ["digits", *sorted(path.name for path in CASES.iterdir() if path.is_dir())]
@@ -48,6 +58,9 @@ def outputs(
     for name in RUNNABLE:
         project = digits if name == "digits" else converted(name)
         (folder / name).mkdir()
+        for file in (CASES / name).glob("*.*") if name != "digits" else ():
+            if file.name != "train.py":
+                shutil.copy(file, folder / name)  # what it reads from the folder that it is run in
         table = tomllib.loads((project.root / "pyproject.toml").read_text())["tool"]["bessemer"]
         arguments, settings = ARGUMENTS.get(name, ([], {}))
         jobs.append(

@@ -16,6 +16,67 @@ from conversion.converted_projects import CASES, Project
 
 NAMES = sorted(path.name for path in CASES.iterdir() if path.is_dir())
 LINES = {
+    "click_options": {
+        "training/trainer": [
+            "def main(run: Run, settings: Settings) -> None:",
+            "lr = settings.lr",
+            "for epoch in run.epochs(settings.rounds):",
+            "print(settings.note, lr)",
+        ],
+        "config/settings": [
+            'act: Literal["tanh", "relu"] = Field("tanh", description="What is between the layers.")',
+            'note: str | None = Field(None, description="Printed at the end.")',
+            'shuffle: bool = Field(True, description="Mix the points.")',
+        ],
+    },
+    "config_objects": {
+        "training/trainer": [
+            '"lr": settings.lr,  # how fast it learns',
+            '"optim": {"momentum": settings.momentum, "nesterov": settings.nesterov},',
+            "ModelConfig(hidden=settings.hidden, dropout=settings.dropout, act=settings.act)",
+            "for epoch in run.epochs(settings.epochs):",
+        ],
+        "config/settings": [
+            'hidden: int = Field(12, description="hidden of ModelConfig")',
+            'epochs: int = Field(2, description="passes")',
+        ],
+    },
+    "configurator": {
+        "training/trainer": [
+            "def get_lr(settings: Settings, step):",
+            "batch_size = settings.batch_size  # pairs of a step",
+            "for step in run.epochs(settings.max_iters):",
+            '"ring_size": settings.ring_size,',
+        ],
+        "config/settings": ['max_iters: int = Field(6, description="steps")'],
+    },
+    "constants": {
+        "training/trainer": [
+            "batch_size=settings.BATCH_SIZE, shuffle=True)",
+            "for epoch in run.epochs(1, settings.epochs + 1):",
+            "NUM_STEPS = 64 // settings.BATCH_SIZE",
+            "run.save(model.state_dict(), settings.SAVE_PATH)",
+        ],
+        "config/settings": [
+            'BATCH_SIZE: int = Field(16, description="points of a batch")',
+            'SAVE_PATH: str = Field("curve.pt", description="where the weights go")',
+            'clip: float = Field(0.5, description="bound of the gradients")',
+        ],
+    },
+    "plain_arguments": {
+        "training/trainer": ["for step in run.epochs(settings.steps):"],
+        "config/settings": [
+            'steps: int = Field(description="how long it trains")',
+            'lr: float = Field(0.05, description="argument 2 of the command line")',
+        ],
+    },
+    "yaml_options": {
+        "training/trainer": [
+            '"data": {"count": settings.count, "noise": settings.noise},',
+            '"layers": [4, 4],',
+        ],
+        "config/settings": ['noise: float = Field(0.01, description="data.noise of options.yaml")'],
+    },
     "gan": {
         "training/trainer": [
             "def main(run: Run, opt: Settings) -> None:",

@@ -75,7 +75,7 @@ def _with_options(module: cst.Module, places: Places, root: Path) -> Normal:
     """Return the normal form; a constant that would hold a definition in the entry function is no option."""
     unified = unify(module, places, root, ())
     tried = _finished(unified, places)
-    if not unified.constants or not tried.nested:
+    if not unified.constants or not _outside(unified.module) - _outside(tried.module):
         return tried
     plain = _finished(unify(module, places, root), places)
     held: set[str] = set()
@@ -105,9 +105,14 @@ def _caught(tried: Normal, plain: Normal, unified: Unified) -> set[str]:
     A class or function that is a value, or needs a constant when it is made, reads a constant where it could
     not be handed one; it is worth more at module level than the constant is as an option.
     """
-    held = {x.name for x in tried.nested} - {x.name for x in plain.nested}
+    held = _outside(plain.module) - _outside(tried.module)
     if not held:
         return set()
     inside = [x for x in walk(tried.module, cst.FunctionDef, cst.ClassDef) if x.name.value in held]
     read = {x.attr.value for node in inside for x in walk(node, cst.Attribute)}
     return (read & unified.constants) or set(unified.constants)
+
+
+def _outside(module: cst.Module) -> set[str]:
+    """Return the names of the definitions at module level."""
+    return {x.name.value for x in module.body if isinstance(x, cst.FunctionDef | cst.ClassDef)}

@@ -113,13 +113,12 @@ def _with_parser(view: View) -> cst.Module:
     """Return the changed module, with the statements that add the options to a parser."""
     if not view.settings:
         return view.edits.made(view.program.module, view.places)
+    argparse, imported = _argparse(view)
     if view.own_parse is not None:
-        argparse, imported = _argparse(view)
         added = _added(view, view.own_parser, argparse)
         view.edits.before.setdefault(view.own_parse, []).extend(added)
         module = view.edits.made(view.program.module, view.places)
         return _at_top(module, imported)
-    argparse, imported = _argparse(view)
     parser = fresh_name(("parser", "options_parser"), {x.value for x in walk(view.program.module, cst.Name)})
     first = view.settings[0].at
     made = _line(f"{parser} = {argparse}.ArgumentParser()")
@@ -146,24 +145,29 @@ def _argparse(view: View) -> tuple[str, list[cst.BaseStatement]]:
     The import has no place: the research code does not have it, and the project will not.
     """
     names = {x.value for x in walk(view.program.module, cst.Name)}
-    for node in walk(view.program.module, cst.Import):
-        plain = any(x.evaluated_name == "argparse" and x.asname is None for x in node.names)
-        if plain and view.program.statement(node) in view.program.module.body:
-            return "argparse", []
+    if any(map(_imports_argparse, view.program.module.body)):
+        return "argparse", []
     name = fresh_name(("argparse", "options_argparse"), names)
     return name, [_line("import argparse" if name == "argparse" else f"import argparse as {name}")]
 
 
 def _at_top(module: cst.Module, added: list[cst.BaseStatement]) -> cst.Module:
-    """Put statements behind the docstring and the imports from `__future__`."""
+    """Put statements behind the docstring, the imports from `__future__`, and the import of argparse."""
     if not added:
         return module
     num_first = 1 if module.get_docstring() is not None else 0
-    while num_first < len(module.body) and any(
-        source_module(x) == "__future__" for x in walk(module.body[num_first], cst.ImportFrom)
-    ):
-        num_first += 1
+    for number, statement in enumerate(module.body):
+        imports = walk(statement, cst.ImportFrom) if isinstance(statement, cst.SimpleStatementLine) else ()
+        if any(source_module(x) == "__future__" for x in imports) or _imports_argparse(statement):
+            num_first = number + 1
+        if _imports_argparse(statement):
+            break
     return module.with_changes(body=[*module.body[:num_first], *added, *module.body[num_first:]])
+
+
+def _imports_argparse(statement: cst.BaseStatement) -> bool:
+    lines = walk(statement, cst.Import) if isinstance(statement, cst.SimpleStatementLine) else ()
+    return any(x.evaluated_name == "argparse" and x.asname is None for node in lines for x in node.names)
 
 
 def _line(code: str) -> cst.BaseStatement:

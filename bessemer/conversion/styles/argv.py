@@ -25,7 +25,10 @@ def find_argv(view: View) -> None:
     """
     program = view.program
     uses = [x for x in walk(program.module, cst.Attribute, cst.Name) if _is_argv(view, x)]
-    if not uses or view.has_parser:
+    taken = [
+        x for x in uses if isinstance(program.parent(x), cst.Subscript) and not _is_program_name(view, x)
+    ]
+    if not taken or view.has_parser:
         return
     done: set[cst.CSTNode] = set()
     numbers: dict[int, Setting] = {}
@@ -41,7 +44,9 @@ def find_argv(view: View) -> None:
                 raise view.refuse(statement, f"sys.argv[{number}] is read twice", _TODO)
             numbers[number] = setting
         else:
-            raise view.refuse(inside[0], f"{program.code(program.statement(inside[0]))}: an argument", _TODO)
+            raise view.refuse(
+                inside[0], f"{program.code(program.parent(inside[0]))}: an argument read here", _TODO
+            )
         done.update(inside)
     left = [x for x in uses if x not in done and not _is_program_name(view, x)]
     if left:

@@ -40,6 +40,12 @@ def find_configurator(view: View, root: Path) -> None:
     for statement in before:
         found = constant(statement)
         kind = kind_of(found[1]) if found is not None else None
+        if found is not None and isinstance(found[1], cst.IfExp | cst.Call):
+            view.remark(
+                statement,
+                f"{found[0].value} is no setting: it is computed here, though {path} could override it",
+                "nothing; or give it a literal value",
+            )
         if found is None or kind is None or found[0].value.startswith("_") or found[0].value in settings:
             continue
         name = found[0].value
@@ -56,8 +62,14 @@ def find_configurator(view: View, root: Path) -> None:
         _restate(view, statement, found, name, before, place)
         view.add(settings[name])
     view.edits.removed.add(place)
+    names: list[tuple[cst.Name, cst.BaseStatement]] = []
     for statement in lines:
-        _write_out(view, statement, list(settings))
+        names += _write_out(view, statement, list(settings))
+    for target, statement in names:
+        reads = view.reads(target)
+        # A list that only a dictionary was made from, which is written out, is read by nothing now.
+        if reads is not None and all(_is_gone(view, x) for x in reads):
+            view.edits.removed.add(statement)
 
 
 def _executed(view: View, statement: cst.BaseStatement) -> str | None:
@@ -94,7 +106,7 @@ def _restate(
     reads = view.reads(found[0])
     # Above the line that overrides it, a constant still has the value that was written there.
     late = reads is not None and all(view.program.before(place, x) for x in reads)
-    if reads and late:
+    if reads is not None and late:
         view.edits.removed.add(statement)
         for use in reads:
             view.edits.replaced[use] = view.read(name)
@@ -102,17 +114,25 @@ def _restate(
         view.edits.replaced[found[1]] = view.read(name)
 
 
-def _write_out(view: View, statement: cst.BaseStatement, names: list[str]) -> None:
-    """Write out a list of names, or a dictionary of values, that is made from `globals()`."""
+def _is_gone(view: View, node: cst.CSTNode) -> bool:
+    return any(x in view.edits.replaced for x in view.program.ancestors(node))
+
+
+def _write_out(
+    view: View, statement: cst.BaseStatement, names: list[str]
+) -> list[tuple[cst.Name, cst.BaseStatement]]:
+    """Write out a list of names, or a dictionary of values, made from `globals()`; return the list."""
     found = constant(statement)
     if found is None or not any(
         isinstance(x.func, cst.Name) and x.func.value == "globals" for x in walk(found[1], cst.Call)
     ):
-        return
+        return []
     match found[1]:
         case cst.ListComp():
             items = ", ".join(f'"{x}"' for x in names)
             view.edits.replaced[found[1]] = cst.parse_expression(f"[{items}]")
+            return [(found[0], statement)]
         case cst.DictComp():
             items = ", ".join(f'"{x}": {view.name}.{x}' for x in names)
             view.edits.replaced[found[1]] = cst.parse_expression(f"{{{items}}}")
+    return []

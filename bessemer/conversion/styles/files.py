@@ -154,7 +154,7 @@ def _restate(
                 each.kind,
                 view.program.code(each.value),
                 f"{'.'.join(each.path)} of {path}",
-                call,
+                statement,
                 view.program.code(statement),
                 nargs="+" if many else "",
                 notes=(note,),
