@@ -9,6 +9,7 @@ import pytest
 from libcst import metadata
 
 from bessemer.conversion.children import children, is_formatting
+from bessemer.conversion.modernise.keywords import without_keywords
 from bessemer.conversion.scoping import scopes_in
 from bessemer.conversion.syntax import walk
 
@@ -60,9 +61,14 @@ with open("f") as f: pass
 '''
 
 
+def _text(path: Path) -> str:
+    """Return a file as the converter reads it; one of the cases is older than today's keywords."""
+    return without_keywords(path.read_text(encoding="utf-8"))[0]
+
+
 def test_children_are_those_of_libcst_for_every_kind_of_node() -> None:
     files = [*ROOT.glob("bessemer/**/*.py"), *ROOT.glob("tests/conversion/cases/*/*.py")]
-    for text in (EVERYTHING, *(x.read_text(encoding="utf-8") for x in files[::8])):
+    for text in (EVERYTHING, *map(_text, files[::8])):
         waiting: list[cst.CSTNode] = [cst.parse_module(text)]
         while waiting:
             node = waiting.pop()
@@ -92,7 +98,7 @@ def test_scopes_are_those_of_libcst() -> None:
     paths = [*ROOT.glob("tests/conversion/cases/*/*.py"), *ROOT.glob("src/*/*.py")]
     assert len(paths) > 10
     for path in paths:
-        wrapper = metadata.MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")))
+        wrapper = metadata.MetadataWrapper(cst.parse_module(_text(path)))
         scopes, contexts = scopes_in(wrapper.module)
         assert contexts == wrapper.resolve(metadata.ExpressionContextProvider)
         theirs = wrapper.resolve(metadata.ScopeProvider)

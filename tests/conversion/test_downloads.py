@@ -57,11 +57,11 @@ def fetches_of(setup: str, definitions: str = "", options: str = "") -> tuple[Fe
         ('urllib.request.urlretrieve("https://a.b/c.csv", "c.csv")', 'fetch("https://a.b/c.csv", "c.csv")'),
         (
             'urllib.request.urlretrieve(BASE + "c.csv", filename=os.path.join(ROOT, "c.csv"))',
-            'fetch("https://example.org/" + "c.csv", os.path.join("files", "c.csv"))',
+            'fetch("https://example.org/" + "c.csv", os.path.join(settings.ROOT, "c.csv"))',
         ),
         (
             'url = f"{BASE}c.csv"\nurllib.request.urlretrieve(url, Path(ROOT) / "c.csv")',
-            'fetch("https://example.org/c.csv", Path("files") / "c.csv")',
+            'fetch("https://example.org/c.csv", Path(settings.ROOT) / "c.csv")',
         ),
         (
             'if not osp.exists("c"):\n    torch.hub.download_url_to_file("https://a.b/c", "c")',
@@ -80,7 +80,7 @@ def fetches_of(setup: str, definitions: str = "", options: str = "") -> tuple[Fe
         ('subprocess.run(["curl", "-o", "d", "https://a.b/c"])', "fetch('https://a.b/c', 'd')"),
         (
             "datasets.FashionMNIST(ROOT, train=True, download=True, transform=transforms.ToTensor())",
-            'datasets.FashionMNIST("files", train=True, download=True)',
+            "datasets.FashionMNIST(settings.ROOT, train=True, download=True)",
         ),
         (
             'datasets.SVHN("x", "train", transforms.ToTensor(), download=True)',

@@ -182,6 +182,15 @@ LINES = {
             "train(run, args, model, loader, optimizer)",
         ],
     },
+    "old_style": {
+        "training/trainer": [
+            "totals.train_loss += loss.item() * run.share",
+            "x, y = Variable(on_device(run, cuda, x)), Variable(on_device(run, cuda, y))",
+            'sorter = torch.load(run.output_dir / "sorter.pt", weights_only=False)',
+        ],
+        "training/evaluation": ["totals.test_loss += F.nll_loss(scores, y, size_average=False).item()"],
+        "utils/metrics": ["return x.to(run.device, non_blocking=True) if cuda else x"],
+    },
     "early_stopping": {
         "training/trainer": [
             "best_state = copy.deepcopy(model.state_dict())",
