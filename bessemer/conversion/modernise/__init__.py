@@ -70,7 +70,10 @@ def modernised(text: str, changes: Sequence[Noted] = (), rules: Sequence[ModuleT
             _joined(result.questions, [_noted(code, x) for x in found if isinstance(x, Ask)]),
             _joined(result.left, [_noted(code, x) for x in found if isinstance(x, Leave)]),
         )
-        if not made:
+        # A change may bring up another old form, or may have to wait for one that it gets in the way of.
+        brought = set(_WORD.findall(new)) - words
+        num_changes = sum(isinstance(x, Change) for x in found)
+        if not made or (len(made) == num_changes and all(x.WORDS.isdisjoint(brought) for x in rules)):
             break
     return replace(result, changes=tuple(sorted(result.changes, key=lambda x: x.line)))
 

@@ -14,7 +14,6 @@ import libcst as cst
 
 from bessemer.conversion.modernise.base import Ask, Case, Change, Code, Found
 from bessemer.conversion.modernise.edits import Edit
-from bessemer.conversion.syntax import walk
 
 WORDS = frozenset({"Variable", "volatile", "retain_variables", "verbose"})
 _VARIABLES = frozenset({"torch.autograd.Variable", "torch.autograd.variable.Variable"})
@@ -26,7 +25,7 @@ _VOLATILE = 2
 def find(code: Code) -> Iterator[Found]:
     """Yield calls with an argument that is gone."""
     asked: set[cst.CSTNode] = set()
-    own = {x.name.value for x in walk(code.program.module, cst.Param)}
+    own = {x.name.value for x in code.every(cst.Param)}
     for call in code.calls():
         full = code.called(call)
         for place, arg in enumerate(call.args):

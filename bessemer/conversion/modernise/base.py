@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
 
 import libcst as cst
 from libcst import metadata
 
 from bessemer.conversion.modernise.edits import Edit, Text
-from bessemer.conversion.syntax import Program, walk
+from bessemer.conversion.syntax import NodeT, Program
 
 
 @dataclass(frozen=True)
@@ -121,24 +123,42 @@ class Code:
     program: Program
     text: Text
 
-    def calls(self) -> Iterator[cst.Call]:
-        """Yield every call."""
-        return walk(self.program.module, cst.Call)
+    def every(self, kind: type[NodeT]) -> list[NodeT]:
+        """Return every node of a kind, in the order of the text."""
+        return cast("list[NodeT]", self._by_kind.get(kind, []))
+
+    @cached_property
+    def _by_kind(self) -> dict[type[cst.CSTNode], list[cst.CSTNode]]:
+        found: dict[type[cst.CSTNode], list[cst.CSTNode]] = {}
+        for node in self.program.positions:  # one look at all nodes is enough for all rules
+            found.setdefault(type(node), []).append(node)
+        for nodes in found.values():
+            nodes.sort(key=self.program.place)
+        return found
+
+    def calls(self) -> list[cst.Call]:
+        """Return every call."""
+        return self.every(cst.Call)
+
+    @cached_property
+    def _called(self) -> dict[cst.CSTNode, str]:
+        return {}
 
     def called(self, call: cst.Call) -> str:
         """Return the full dotted name of what is called, or ""."""
-        return self.program.imported(call.func) or ""
+        if call not in self._called:
+            self._called[call] = self.program.imported(call.func) or ""
+        return self._called[call]
 
-    def read(self) -> Iterator[tuple[cst.Name | cst.Attribute, str]]:
-        """Yield every name and dotted name that is read and means something imported, with its full name."""
-        for node in walk(self.program.module, cst.Name, cst.Attribute):
-            name = self.program.imported(node) if self.program.is_load(node) else None
-            if name is not None:
-                yield node, name
+    @cached_property
+    def read(self) -> tuple[tuple[cst.Attribute, str], ...]:
+        """Every dotted name that is read and means something imported, with its full name."""
+        found = ((x, self.program.imported(x)) for x in self.every(cst.Attribute) if self.program.is_load(x))
+        return tuple((node, name) for node, name in found if name is not None)
 
     def imports(self) -> Iterator[cst.ImportFrom]:
         """Yield every `from ... import` of another package that names what it imports."""
-        for node in walk(self.program.module, cst.ImportFrom):
+        for node in self.every(cst.ImportFrom):
             if not node.relative and not isinstance(node.names, cst.ImportStar):
                 yield node
 
@@ -160,4 +180,4 @@ class Code:
 
     def has_method(self, name: str) -> bool:
         """Tell whether the file defines a function or method of this name, which a call could mean."""
-        return any(x.name.value == name for x in walk(self.program.module, cst.FunctionDef))
+        return any(x.name.value == name for x in self.every(cst.FunctionDef))

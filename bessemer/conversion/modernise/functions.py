@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from bessemer.conversion.modernise.base import Case, Code, Found, Leave
-from bessemer.conversion.syntax import method_named, walk
+from bessemer.conversion.syntax import method_named
 
 WORDS = frozenset({"Function", "InplaceFunction"})
 _BASES = frozenset(
@@ -22,7 +22,7 @@ _BASES = frozenset(
 
 def find(code: Code) -> Iterator[Found]:
     """Yield the classes whose `forward` is a method of an object."""
-    for owner in walk(code.program.module, cst.ClassDef):
+    for owner in code.every(cst.ClassDef):
         forward = method_named(owner, "forward")
         if forward is None or not any(code.program.imported(x.value) in _BASES for x in owner.bases):
             continue

@@ -12,7 +12,7 @@ import libcst as cst
 
 from bessemer.conversion.modernise.base import Case, Change, Code, Found
 from bessemer.conversion.modernise.edits import Edit
-from bessemer.conversion.syntax import assigned, walk
+from bessemer.conversion.syntax import assigned
 
 WORDS = frozenset({"next"})
 
@@ -36,7 +36,7 @@ def _is_iterator(code: Code, node: cst.BaseExpression) -> bool:
         given = [_given(code, x) for x in code.program.bindings(node)]
     elif isinstance(node, cst.Attribute):
         shown = code.program.code(node)
-        stores = (x for x in walk(code.program.module, cst.Attribute) if code.program.is_store(x))
+        stores = (x for x in code.every(cst.Attribute) if code.program.is_store(x))
         given = [_given(code, x) for x in stores if code.program.code(x) == shown]
     else:
         return False

@@ -119,8 +119,8 @@ def find(code: Code) -> Iterator[Found]:
             text = f"import joblib as {alias.evaluated_alias}" if alias.asname else "import joblib"
             edit = Edit(code.text.span(statement), (text,))
             yield Change(statement, (edit,), "joblib is a library of its own since scikit-learn 0.23")
-    for name, full in code.read():
-        if full in _LEFT and isinstance(name, cst.Attribute):
+    for name, full in code.read:
+        if full in _LEFT:
             yield Leave(name, f"{full} is gone, and nothing is the same")
 
 

@@ -12,7 +12,7 @@ import libcst as cst
 
 from bessemer.conversion.modernise.base import Case, Change, Code, Found
 from bessemer.conversion.modernise.edits import Edit
-from bessemer.conversion.syntax import argument, assigned, bound_name, walk
+from bessemer.conversion.syntax import argument, assigned, bound_name
 
 _MASKED = frozenset({"masked_fill", "masked_fill_", "masked_select", "masked_scatter", "masked_scatter_"})
 _COMPARISONS = frozenset({"eq", "ne", "gt", "lt", "ge", "le"})
@@ -32,7 +32,7 @@ def find(code: Code) -> Iterator[Found]:
             code.called(call) == "torch.where" and len(call.args) == 3 and _is_bytes(code, call.args[0].value)
         ):
             yield _as_bool(code, call.args[0].value, "bytes as a condition will go: PyTorch warns of them")
-    for node in walk(code.program.module, cst.Subscript):
+    for node in code.every(cst.Subscript):
         index = node.slice[0].slice if len(node.slice) == 1 else None
         if isinstance(index, cst.Index) and _is_bytes(code, index.value):
             yield _as_bool(code, index.value, "an index of bytes will go: PyTorch warns of it since 1.2")
@@ -79,13 +79,13 @@ def _uses_pandas(code: Code) -> bool:
     """Pandas compares by methods of the same names, and subtracts what they give."""
     return any(
         bound_name(x) == "pandas" or x.evaluated_name.startswith("pandas")
-        for node in walk(code.program.module, cst.Import)
+        for node in code.every(cst.Import)
         for x in node.names
     )
 
 
 def _differences(code: Code) -> Iterator[Found]:
-    for node in walk(code.program.module, cst.BinaryOperation):
+    for node in code.every(cst.BinaryOperation):
         if not isinstance(node.operator, cst.Subtract) or not isinstance(node.left, cst.Integer):
             continue
         call = node.right

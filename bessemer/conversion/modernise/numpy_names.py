@@ -54,8 +54,8 @@ WORDS = frozenset(x.rpartition(".")[2] for x in [*TABLE, *_STACKS]) | _CALLS
 def find(code: Code) -> Iterator[Found]:
     """Yield what NumPy does not have any more."""
     yield from renamed(code, TABLE)
-    for node, full in code.read():
-        if full == "numpy.NINF" and isinstance(node, cst.Attribute):
+    for node, full in code.read:
+        if full == "numpy.NINF":
             edit = Edit(code.text.span(node), ("(-", node.value, ".inf)"))
             yield Change(node, (edit,), f"{full} is gone since {_V20}")
     for call in code.calls():

@@ -15,7 +15,6 @@ import libcst as cst
 from bessemer.conversion.modernise.base import Ask, Case, Change, Code, Found
 from bessemer.conversion.modernise.edits import Edit
 from bessemer.conversion.modernise.scalars import Scalars
-from bessemer.conversion.syntax import walk
 
 WORDS = frozenset({"data", "numpy", "detach"})
 _PASSES = frozenset({"cpu", "detach", "numpy"})
@@ -27,7 +26,7 @@ _OF_NUMPY = "a tensor of one number has no dimension since PyTorch 0.4, and its 
 def find(code: Code) -> Iterator[Found]:
     """Yield what takes the first element of a tensor of one number."""
     scalars = Scalars(code)
-    for node in walk(code.program.module, cst.Subscript):
+    for node in code.every(cst.Subscript):
         if not _is_first(node) or not code.program.is_load(node):
             continue
         if isinstance(code.program.parents.get(node), cst.Attribute):

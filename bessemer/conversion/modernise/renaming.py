@@ -40,8 +40,8 @@ class New:
 
 def renamed(code: Code, table: Mapping[str, New]) -> Iterator[Found]:
     """Yield the changes of every name of a table that a file imports or reads."""
-    for node, full in code.read():
-        if full in table and isinstance(node, cst.Attribute):
+    for node, full in code.read:
+        if full in table:
             yield _read(code, node, full, table[full])
     for statement in code.imports():
         yield from _imported(code, statement, table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cached_property
 
 import libcst as cst
 
@@ -143,8 +144,10 @@ class Scalars:
 
     def _kept(self, owner: cst.ClassDef, name: str) -> Iterator[cst.BaseExpression | None]:
         """Yield what a class assigns to an attribute of `self`."""
-        for target in walk(owner, cst.Attribute):
-            if target.attr.value == name and self._is_self(target.value) and self.program.is_store(target):
+        for target in self.code.every(cst.Attribute):
+            if target.attr.value != name or not self.program.is_store(target):
+                continue
+            if self._is_self(target.value) and owner in self.program.ancestors(target):
                 yield self._given(target)
 
     def _backward_on(self, node: cst.BaseExpression, owner: cst.ClassDef | None = None) -> bool:
@@ -152,12 +155,23 @@ class Scalars:
         around = owner or self.program.enclosing(node, cst.FunctionDef) or self.program.module
         code = self.program.code(node)
         return any(
-            isinstance(call.func, cst.Attribute)
-            and call.func.attr.value == "backward"
-            and all(x.keyword is not None and x.keyword.value in _RETAINS for x in call.args)
-            and self.program.code(call.func.value) == code
-            for call in walk(around, cst.Call)
+            around is self.program.module or around in self.program.ancestors(call)
+            for call in self._backwards.get(code, ())
         )
+
+    @cached_property
+    def _backwards(self) -> dict[str, list[cst.Call]]:
+        """Calls of `backward()` without a gradient, by what goes backward."""
+        found: dict[str, list[cst.Call]] = {}
+        for call in self.code.calls():
+            func = call.func
+            if (
+                isinstance(func, cst.Attribute)
+                and func.attr.value == "backward"
+                and all(x.keyword is not None and x.keyword.value in _RETAINS for x in call.args)
+            ):
+                found.setdefault(self.program.code(func.value), []).append(call)
+        return found
 
     # Calls
 

@@ -12,7 +12,7 @@ import libcst as cst
 from bessemer.conversion.modernise.base import Case, Change, Code, Found, Leave
 from bessemer.conversion.modernise.edits import Edit
 from bessemer.conversion.modernise.renaming import New, renamed
-from bessemer.conversion.syntax import bound_name, walk
+from bessemer.conversion.syntax import bound_name
 
 _ABSTRACT = (
     "Awaitable", "Coroutine", "AsyncIterable", "AsyncIterator", "AsyncGenerator", "Hashable", "Iterable",
@@ -40,8 +40,8 @@ def find(code: Code) -> Iterator[Found]:
             first = call.args[0].value
             edit = Edit(code.text.whole(first), ("tuple(", first, ")"))
             yield Change(call, (edit,), "random.sample takes no set since Python 3.11: it made a tuple of it")
-    for name, full in code.read():
-        if full == "inspect.getargspec" and isinstance(name, cst.Attribute):
+    for name, full in code.read:
+        if full == "inspect.getargspec":
             yield _getargspec(code, name)
 
 
@@ -52,8 +52,8 @@ def _is_of_imp(code: Code, found: Found) -> bool:
 
 def _imp(code: Code) -> Iterator[Found]:
     """The module that reloads others, where that is all it is used for."""
-    uses = {full for _, full in code.read() if full.startswith("imp.")}
-    for statement in walk(code.program.module, cst.Import):
+    uses = {full for _, full in code.read if full.startswith("imp.")}
+    for statement in code.every(cst.Import):
         for alias in statement.names:
             if alias.evaluated_name != "imp":
                 continue

@@ -13,7 +13,7 @@ import libcst as cst
 from bessemer.conversion.modernise.base import Case, Change, Code, Found, Leave
 from bessemer.conversion.modernise.edits import Edit
 from bessemer.conversion.modernise.renaming import New, renamed
-from bessemer.conversion.syntax import source_module, walk
+from bessemer.conversion.syntax import source_module
 
 _V04 = "PyTorch 0.4"
 _INITIALIZERS = (
@@ -65,18 +65,18 @@ def find(code: Code) -> Iterator[Found]:
     for statement in code.imports():
         yield from _six(code, statement)
     yield from _imported_modules(code)
-    for name, full in code.read():
-        if full in _GONE and isinstance(name, cst.Attribute):
+    for name, full in code.read:
+        if full in _GONE:
             yield Leave(name, f"it fails: {_GONE[full]}; it must be written anew")
 
 
 def _imported_modules(code: Code) -> Iterator[Found]:
     """Yield the imports of modules that are gone."""
-    for statement in walk(code.program.module, cst.Import, cst.ImportFrom):
-        if isinstance(statement, cst.ImportFrom):
-            names = [] if statement.relative else [source_module(statement)]
-        else:
-            names = [x.evaluated_name for x in statement.names]
+    imported: list[tuple[cst.CSTNode, list[str]]] = [
+        (x, [y.evaluated_name for y in x.names]) for x in code.every(cst.Import)
+    ]
+    imported += [(x, [source_module(x)]) for x in code.imports()]
+    for statement, names in imported:
         for gone, reason in _GONE.items():
             if any(x == gone or x.startswith(f"{gone}.") for x in names):
                 yield Leave(statement, f"it fails: {reason}; it must be written anew")
