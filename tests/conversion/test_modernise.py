@@ -174,6 +174,11 @@ def test_old_forms_inside_of_each_other_are_all_changed() -> None:
     assert {x.line for x in found.changes} == {5, 6}
 
 
+def test_an_argument_is_added_behind_one_that_is_changed() -> None:
+    found = modernised("import numpy as np\ny = np.asfarray(np.Inf)\n")
+    assert found.text == "import numpy as np\ny = np.asarray(np.inf, dtype=np.float64)\n"
+
+
 def test_a_module_that_is_needed_is_imported_once_for_all_changes() -> None:
     code = "import collections\na = collections.Mapping, collections.Sized\n"
     assert modernised(code).text == (
