@@ -41,6 +41,25 @@ LINES = {
             'norm: Literal["l1", "l2"] = Field("l2", description="which norm")',
         ],
     },
+    "old_style": {
+        "training/trainer": [
+            "from torch.nn.utils import clip_grad_norm_ as clip_grad_norm",
+            'scheduler = ReduceLROnPlateau(optimizer, "min", patience=1)',
+            "best = np.inf",
+            "loss.backward(retain_graph=False)",
+            "totals.train_loss += loss.item() * run.share",
+            'sorter = torch.load(run.output_dir / "sorter.pt", weights_only=False)',
+        ],
+        "training/evaluation": [
+            "x, y = Variable(on_device(cuda, x)), Variable(on_device(cuda, y))",
+            "totals.test_loss += F.nll_loss(scores, y, size_average=False).item()",
+        ],
+        "models/architectures": [
+            "from collections.abc import Iterable",
+            "nn.init.xavier_uniform_(self.inner.weight)",
+        ],
+        "utils/metrics": ["return x.cuda(non_blocking=True) if cuda else x"],
+    },
     "no_options": {
         "training/trainer": [
             "# Copyright of somebody, who wants to be named.",
