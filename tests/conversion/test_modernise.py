@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from bessemer.conversion import modernise
+from bessemer.conversion import analyze, modernise, plan, sources
 from bessemer.conversion.modernise import modernised
 from bessemer.conversion.modernise.base import Case
 from bessemer.conversion.modernise.keywords import without_keywords
 from conversion.converted_projects import CASES as PROGRAMS
 from conversion.converted_projects import DIGITS
+from conversion.notebooks.making import code, written
+from conversion.small_programs import BODY, program
 
 PAIRS: list[tuple[ModuleType, Case]] = [(rule, case) for rule in modernise.RULES for case in rule.CASES]
 
@@ -140,3 +144,83 @@ def test_the_argument_async_is_renamed_before_anything_is_parsed(before: str, af
 )
 def test_any_other_async_stays(text: str) -> None:
     assert without_keywords(text) == (text, ())
+
+
+@pytest.mark.parametrize(("rule", "case"), CASES)
+def test_lines_keep_their_numbers_and_what_is_modern_stays(rule: ModuleType, case: Case) -> None:
+    found = modernised(case.before)
+    before, after = case.before.split("\n"), found.text.split("\n")
+    assert len(after) == len(before)
+    changed = {x.line + i for x in found.changes for i in range(x.code.count("\n") + 1)}
+    assert {i for i, rows in enumerate(zip(before, after, strict=True), 1) if rows[0] != rows[1]} <= changed
+    again = modernised(found.text)
+    assert (again.text, again.changes) == (found.text, ())
+
+
+def test_old_forms_inside_of_each_other_are_all_changed() -> None:
+    code = (
+        "import numpy as np\nimport torch\nimport torch.nn.functional as F\n"
+        "from torch.autograd import Variable\n"
+        "y = np.asfarray(np.in1d(np.asscalar(np.ones(1)), [np.float(F.mse_loss(\n"
+        "    Variable(x, volatile=True), y).data[0])]))\n"
+    )
+    found = modernised(code)
+    assert found.text == (
+        "import numpy as np\nimport torch\nimport torch.nn.functional as F\n"
+        "from torch.autograd import Variable\n"
+        "y = np.asarray(np.isin(np.ravel((np.ones(1)).item()), [float(F.mse_loss(\n"
+        "    Variable(x), y).item())]), dtype=np.float64)\n"
+    )
+    assert {x.line for x in found.changes} == {5, 6}
+
+
+def test_an_argument_is_added_behind_one_that_is_changed() -> None:
+    found = modernised("import numpy as np\ny = np.asfarray(np.Inf)\n")
+    assert found.text == "import numpy as np\ny = np.asarray(np.inf, dtype=np.float64)\n"
+
+
+def test_a_module_that_is_needed_is_imported_once_for_all_changes() -> None:
+    code = "import collections\na = collections.Mapping, collections.Sized\n"
+    assert modernised(code).text == (
+        "import collections, collections.abc\na = collections.abc.Mapping, collections.abc.Sized\n"
+    )
+
+
+OLD_PARTS = {
+    "train.py": "from part import loss_of\nimport torch\nfrom torch.autograd import Variable\n\n",
+    "part.py": "import numpy as np\nimport torch.nn.functional as F\n\nBOUND = np.Inf\n\n\n"
+    "def loss_of(a, b):\n    return F.mse_loss(a, b)\n",
+}
+
+
+def test_the_plan_names_what_was_modernised_in_every_file(script: Callable[..., Path]) -> None:
+    script(OLD_PARTS["part.py"], "part.py")
+    body = program(body=BODY.replace("loss(model(x), y)", "loss(model(x), Variable(y, volatile=True))"))
+    path = script(OLD_PARTS["train.py"] + body)
+    made = plan(analyze(path))
+    shown = {(x.where, x.before, x.after) for x in made.rewrites if x.kind == "modernise"}
+    lines = path.read_text().split("\n")
+    line = next(i for i, row in enumerate(lines, 1) if "volatile" in row)
+    assert shown == {
+        ("part.py:4", "np.Inf", "np.inf"),
+        (f"train.py:{line}", "Variable(y, volatile=True)", "Variable(y)"),
+    }
+    assert [x.where for x in made.questions if "volatile" in x.reason] == [f"train.py:{line}"]
+
+
+def test_a_cell_that_does_not_parse_for_async_has_its_place(tmp_path: Path) -> None:
+    cells = [
+        "import torch",
+        "%time pass\nx = torch.ones(1)\nif torch.cuda.is_available():\n    x.cuda(async=True)",
+    ]
+    (source,) = sources.read(written(tmp_path / "study.ipynb", [code(x) for x in cells])).files
+    (change,) = source.modern.changes
+    assert source.where(change.line) == "study.ipynb[cell 2]:4"
+    assert (change.code, change.after) == ("x.cuda(async=True)", "x.cuda(non_blocking=True)")
+
+
+def test_what_no_rule_can_change_stands_in_the_plan(script: Callable[..., Path]) -> None:
+    path = script("from scipy.misc import imread\n" + program(tail="print(imread)"))
+    (left,) = [x for x in plan(analyze(path)).unconverted if x.where == "train.py:1"]
+    assert left.code == "from scipy.misc import imread"
+    assert left.reason == "scipy.misc.imread is gone, and nothing is the same"

@@ -63,7 +63,7 @@ def modernised(text: str, changes: Sequence[Noted] = (), rules: Sequence[ModuleT
         program = understand(cst.parse_module(result.text), "")
         code = Code(program, Text(program))
         found = [y for x in asked for y in x.find(code)]
-        new, made = _made(code, [x for x in found if isinstance(x, Change)])
+        new, made, is_whole = _made(code, [x for x in found if isinstance(x, Change)])
         result = Modern(
             new,
             (*result.changes, *made),
@@ -72,8 +72,7 @@ def modernised(text: str, changes: Sequence[Noted] = (), rules: Sequence[ModuleT
         )
         # A change may bring up another old form, or may have to wait for one that it gets in the way of.
         brought = set(_WORD.findall(new)) - words
-        num_changes = sum(isinstance(x, Change) for x in found)
-        if not made or (len(made) == num_changes and all(x.WORDS.isdisjoint(brought) for x in rules)):
+        if not made or (is_whole and all(x.WORDS.isdisjoint(brought) for x in rules)):
             break
     return replace(result, changes=tuple(sorted(result.changes, key=lambda x: x.line)))
 
@@ -89,8 +88,8 @@ def _noted(code: Code, found: Ask | Leave) -> Noted:
     return Noted(code.program.line(found.node), code.program.code(found.node), "", found.reason, todo)
 
 
-def _made(code: Code, changes: Sequence[Change]) -> tuple[str, list[Noted]]:
-    """Make the changes that do not get into each other's way; what is not made may be in the next pass."""
+def _made(code: Code, changes: Sequence[Change]) -> tuple[str, list[Noted], bool]:
+    """Make the changes that do not get into each other's way, and tell whether these are all."""
     kept: list[Change] = []
     for change in changes:
         spans = [x.span for y in kept for x in y.edits]
@@ -104,20 +103,28 @@ def _made(code: Code, changes: Sequence[Change]) -> tuple[str, list[Noted]]:
                 kept.append(change)
         new = code.text.rendered(_edits(code, kept))
     edits = _edits(code, kept)
-    return new, [
-        Noted(code.program.line(x.node), code.program.code(x.node), code.text.shown(x.node, edits), x.reason)
-        for x in kept
+    shown: list[tuple[cst.CSTNode, str]] = [(x.node, x.reason) for x in kept]
+    shown += [(x, f"{', '.join(y)} is used in place of old names") for x, y in _imports(kept).items()]
+    noted = [
+        Noted(code.program.line(node), code.program.code(node), code.text.shown(node, edits), reason)
+        for node, reason in shown
     ]
+    return new, noted, len(kept) == len(changes)
+
+
+def _imports(changes: Sequence[Change]) -> dict[cst.Import | cst.ImportFrom, dict[str, None]]:
+    """Return which statements have to import more, and what."""
+    wanted: dict[cst.Import | cst.ImportFrom, dict[str, None]] = {}
+    for change in changes:
+        for statement, module in change.imports:
+            wanted.setdefault(statement, {})[module] = None
+    return wanted
 
 
 def _edits(code: Code, changes: Sequence[Change]) -> list[Edit]:
     """Return the edits of changes, with one for each statement that imports more."""
     edits = [y for x in changes for y in x.edits]
-    wanted: dict[cst.Import | cst.ImportFrom, dict[str, None]] = {}
-    for change in changes:
-        for statement, module in change.imports:
-            wanted.setdefault(statement, {})[module] = None
-    for statement, modules in wanted.items():
+    for statement, modules in _imports(changes).items():
         end = code.text.span(statement)[1]
         between = ", " if isinstance(statement, cst.Import) else "; import "
         edits.append(Edit((end, end), (between + ", ".join(modules),)))

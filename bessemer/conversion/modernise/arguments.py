@@ -15,10 +15,11 @@ import libcst as cst
 from bessemer.conversion.modernise.base import Ask, Case, Change, Code, Found
 from bessemer.conversion.modernise.edits import Edit
 
-WORDS = frozenset({"Variable", "volatile", "retain_variables", "verbose"})
+WORDS = frozenset({"Variable", "volatile", "retain_variables", "verbose", "data_tensor"})
 _VARIABLES = frozenset({"torch.autograd.Variable", "torch.autograd.variable.Variable"})
 _BACKWARD = frozenset({"torch.autograd.backward", "torch.autograd.grad"})
 _SCHEDULER = re.compile(r"torch\.optim\.lr_scheduler\.[A-Z]\w*$")
+_TENSOR_DATASETS = frozenset({"torch.utils.data.TensorDataset", "torch.utils.data.dataset.TensorDataset"})
 _VOLATILE = 2
 
 
@@ -28,6 +29,8 @@ def find(code: Code) -> Iterator[Found]:
     own = {x.name.value for x in code.every(cst.Param)}
     for call in code.calls():
         full = code.called(call)
+        if full in _TENSOR_DATASETS:
+            yield from _tensors(code, call)
         for place, arg in enumerate(call.args):
             name = arg.keyword.value if arg.keyword is not None else ""
             if full in _VARIABLES and (name == "volatile" or (not name and place == _VOLATILE)):
@@ -39,6 +42,16 @@ def find(code: Code) -> Iterator[Found]:
                 assert arg.keyword is not None
                 edit = Edit(code.text.span(arg.keyword), ("retain_graph",))
                 yield Change(call, (edit,), "retain_variables is called retain_graph since PyTorch 0.2")
+
+
+def _tensors(code: Code, call: cst.Call) -> Iterator[Found]:
+    """Take the names from what a data set is made of; it is given by place, and its order is the same."""
+    names = [x.keyword.value if x.keyword is not None else "" for x in call.args]
+    if names in (["data_tensor", "target_tensor"], ["", "target_tensor"]):
+        edits = tuple(Edit(code.text.span(x), (x.value,)) for x in call.args if x.keyword is not None)
+        yield Change(
+            call, edits, "a TensorDataset takes any number of tensors, without names, since PyTorch 0.4"
+        )
 
 
 def _goes_backward(call: cst.Call, full: str) -> bool:
@@ -81,6 +94,13 @@ _STEP = (
 _PLATEAU = "ReduceLROnPlateau"
 
 CASES = (
+    Case(
+        "a data set of two tensors",
+        f"{_HEAD}from torch.utils.data import TensorDataset\n"
+        "result = TensorDataset(data_tensor=x, target_tensor=(x + 1))[1]",
+        f"{_HEAD}from torch.utils.data import TensorDataset\nresult = TensorDataset(x, (x + 1))[1]",
+        "(torch.tensor(1.0), torch.tensor(2.0))",
+    ),
     Case(
         "volatile",
         f"{_HEAD}result = Variable(x, volatile=True)",

@@ -80,9 +80,7 @@ class Text:
 
     def shown(self, node: cst.CSTNode, edits: Sequence[Edit]) -> str:
         """Return what the code of a node is after edits, without the lines that were left blank."""
-        span = self._of_part(node)
-        inside = [x for x in edits if span[0] <= x.span[0] and x.span[1] <= span[1]]
-        return self._render(span, inside).rstrip()
+        return self._render(self._of_part(node), edits).rstrip()
 
     def _render(self, span: Span, edits: Iterable[Edit]) -> str:
         inside = [x for x in edits if span[0] <= x.span[0] and x.span[1] <= span[1]]

@@ -31,7 +31,7 @@ def find(code: Code) -> Iterator[Found]:
 
 def _is_iterator(code: Code, node: cst.BaseExpression) -> bool:
     if isinstance(node, cst.Call):
-        return code.called(node) == "builtins.iter"
+        return _makes_one(code, node)
     if isinstance(node, cst.Name):
         given = [_given(code, x) for x in code.program.bindings(node)]
     elif isinstance(node, cst.Attribute):
@@ -40,7 +40,12 @@ def _is_iterator(code: Code, node: cst.BaseExpression) -> bool:
         given = [_given(code, x) for x in stores if code.program.code(x) == shown]
     else:
         return False
-    return bool(given) and all(isinstance(x, cst.Call) and code.called(x) == "builtins.iter" for x in given)
+    return bool(given) and all(isinstance(x, cst.Call) and _makes_one(code, x) for x in given)
+
+
+def _makes_one(code: Code, call: cst.Call) -> bool:
+    is_method = isinstance(call.func, cst.Attribute) and call.func.attr.value == "__iter__" and not call.args
+    return is_method or code.called(call) == "builtins.iter"
 
 
 def _given(code: Code, target: cst.CSTNode) -> cst.BaseExpression | None:
@@ -60,6 +65,12 @@ CASES = (
         "1",
     ),
     Case("in one breath", f"{_HEAD}result = iter(loader).next()", f"{_HEAD}result = next(iter(loader))", "1"),
+    Case(
+        "by Python's own name",
+        f"{_HEAD}result = loader.__iter__().next()",
+        f"{_HEAD}result = next(loader.__iter__())",
+        "1",
+    ),
     Case(
         "kept in an object",
         f"{_HEAD}class A:\n    def __init__(self):\n        self.it = iter(loader)\n"

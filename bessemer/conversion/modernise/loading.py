@@ -2,7 +2,8 @@
 
 `torch.load` reads weights only since 2.6, `yaml.load` wants to be told how since PyYAML 6, `np.load`
 unpickles nothing since 1.16.3. Unpickling can run code that is in the file, and that is said where it is
-asked for. What goes straight into `load_state_dict` is weights, and is read in the safe way.
+asked for. What goes straight into `load_state_dict` is weights, and is read in the safe way; so is all that a
+file loads which saves weights and plain numbers only.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ _RISK = "which can run code that is in it"
 
 def find(code: Code) -> Iterator[Found]:
     """Yield calls that read files in the old way."""
-    saves = any(code.called(x) == "torch.save" for x in code.calls())
+    saved = [x.args[0].value for x in code.calls() if code.called(x) == "torch.save" and x.args]
+    is_safe = bool(saved) and all(_is_plain(code, x) for x in saved)
     for call in code.calls():
         full = code.called(call)
         if not call.args or any(x.star for x in call.args):
             continue
-        if full == "torch.load" and argument(call, "weights_only") is None:
-            yield from _torch(code, call, saves)
+        if full == "torch.load" and argument(call, "weights_only") is None and not is_safe:
+            yield from _torch(code, call, bool(saved))
         elif full in ("yaml.load", "yaml.load_all") and argument(call, "Loader", 1) is None:
             yield _yaml(code, call, full)
         elif full == "numpy.load" and argument(call, "allow_pickle", 2) is None and _is_object(code, call):
@@ -53,6 +55,33 @@ def _torch(code: Code, call: cst.Call, saves: bool) -> Iterator[Found]:
             f"this file is unpickled, {_RISK}, and nothing beside this line writes it",
             "weights_only=True if it holds only weights, or if you do not trust who made it",
         )
+
+
+def _is_plain(code: Code, node: cst.BaseExpression, depth: int = 6) -> bool:
+    """Tell whether what is saved is surely made of weights, texts and numbers of Python's own."""
+    match node:
+        case cst.Integer() | cst.Float() | cst.SimpleString():
+            return True
+        case cst.Call(func=cst.Attribute(attr=cst.Name("state_dict" | "item"))):
+            return True
+        case cst.BinaryOperation():
+            return _is_plain(code, node.left, depth) and _is_plain(code, node.right, depth)
+        case cst.Dict():
+            held = [x.value for x in node.elements if isinstance(x, cst.DictElement)]
+            return len(held) == len(node.elements) and all(_is_plain(code, x, depth) for x in held)
+        case cst.Name() if depth > 0:
+            given = [_given(code, x) for x in code.program.bindings(node)]
+            return bool(given) and all(x is not None and _is_plain(code, x, depth - 1) for x in given)
+    return False
+
+
+def _given(code: Code, target: cst.CSTNode) -> cst.BaseExpression | None:
+    """Return what a name is given; a counter of `range` is given a number."""
+    holder = code.program.parents.get(target)
+    if isinstance(holder, cst.For) and isinstance(holder.iter, cst.Call):
+        return cst.Integer("0") if code.called(holder.iter) == "builtins.range" else None
+    statement = code.program.parents.get(holder) if isinstance(holder, cst.AssignTarget) else None
+    return statement.value if isinstance(statement, cst.Assign) else None
 
 
 def _yaml(code: Code, call: cst.Call, full: str) -> Found:
@@ -95,6 +124,13 @@ CASES = (
         runs=False,
     ),
     Case("weights", _STATE, None),
+    Case(
+        "weights and numbers that the file saves itself",
+        f"import torch\n{_FILE}layer = torch.nn.Linear(1, 1)\nfor epoch in range(2):\n"
+        "    state = {'epoch': epoch + 1, 'net': layer.state_dict(), 'kind': 'a'}\n"
+        "    torch.save(state, file)\nfile.seek(0)\nresult = torch.load(file)['epoch']",
+        None,
+    ),
     Case("a way that is given", "import torch\ndef f(p):\n    return torch.load(p, weights_only=True)", None),
     Case(
         "settings",

@@ -173,5 +173,6 @@ CASES = (
         asks=True,
     ),
     _case("a loss that is not seen here", "def show(loss):\n    return loss.data[0]", None, asks=True),
+    _case("a name that nothing here gives a value", "def show():\n    return rows.data[0]", None),
     _case("something that is written to", "loss = x.sum()\nw = torch.ones(1)\nw.data[0] = 3", None),
 )

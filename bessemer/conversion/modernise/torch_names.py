@@ -72,12 +72,11 @@ def find(code: Code) -> Iterator[Found]:
 
 def _imported_modules(code: Code) -> Iterator[Found]:
     """Yield the imports of modules that are gone."""
-    statements: list[cst.Import | cst.ImportFrom] = [*code.every(cst.Import), *code.imports()]
-    for statement in statements:
-        if isinstance(statement, cst.ImportFrom):
-            names = [source_module(statement)]
-        else:
-            names = [x.evaluated_name for x in statement.names]
+    imported: list[tuple[cst.CSTNode, list[str]]] = [
+        (x, [y.evaluated_name for y in x.names]) for x in code.every(cst.Import)
+    ]
+    imported += [(x, [source_module(x)]) for x in code.imports()]
+    for statement, names in imported:
         for gone, reason in _GONE.items():
             if any(x == gone or x.startswith(f"{gone}.") for x in names):
                 yield Leave(statement, f"it fails: {reason}; it must be written anew")
