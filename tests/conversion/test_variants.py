@@ -102,6 +102,95 @@ LINES = {
             'norm: Literal["l1", "l2"] = Field("l2", description="which norm")',
         ],
     },
+    "no_options": {
+        "training/trainer": [
+            "# Copyright of somebody, who wants to be named.",
+            "def main(run: Run, settings: Settings) -> None:",
+            "lr=settings.RATE)",
+            "for step in run.epochs(settings.STEPS):",
+            'run.log({"train/loss": loss.item()})',
+        ],
+    },
+    "mean_accumulators": {
+        "training/trainer": [
+            "totals = run.totals(running=0.0, seen=0)",
+            "carry = run.carry(num_batches=0)",
+            "totals.running += loss.item() * inputs.size(0)",
+            "carry.num_batches += 1",
+            'run.log({"train/loss": totals.running / totals.seen})',
+            'run.log({"val/loss": val_loss, "val/accuracy": val_accuracy})',
+            'run.log({"test/loss": test_loss, "test/accuracy": test_accuracy})',
+        ],
+        "training/evaluation": [
+            "@torch.no_grad()",
+            "totals = run.totals(losses=0.0, hits=0.0)",
+            "totals.losses += criterion(scores, labels).item() * run.share",
+            "totals.hits += accuracy(scores, labels) * run.share",
+            "return totals.losses / len(loader), totals.hits / len(loader)",
+        ],
+        "utils/metrics": ["def accuracy(scores, labels):"],
+    },
+    "best_model": {
+        "training/trainer": [
+            "carry = run.carry(best_acc=0.0, history=[])",
+            "carry.history.append(acc)",
+            "if acc > carry.best_acc:",
+            'net.load_state_dict(torch.load(run.output_dir / "best.pt"))',
+            'print("data:", args.data_arg)',
+            "net.load_state_dict(torch.load(args.resume))",
+        ],
+        "training/evaluation": ["totals = run.totals(correct=0, total=0)"],
+        "config/settings": [
+            'data_arg: str = Field("parity", description="name of the data")',
+            'resume: str | None = Field(None, description="weights to begin with")',
+        ],
+    },
+    "module_level": {
+        "training/trainer": [
+            "def train(run: Run, model, train_loader, optimizer, device, epoch):",
+            "loss = loss_of(model, device, x, y)",
+            "def main(run: Run, args: Settings) -> None:",
+            "width = 2 * args.batch_size",
+            "model = run.place(Net(width, device))",
+            "for epoch in run.epochs(args.epochs):",
+            "train(run, model, train_loader, optimizer, device, epoch)",
+        ],
+        "training/evaluation": ["def test(run: Run, model, test_loader, device):"],
+        "models/architectures": [
+            "def __init__(self, width, device):",
+            "self.device = device",
+            "return self.out(torch.tanh(self.hidden(x.to(self.device)))).squeeze(1)",
+        ],
+        "models/losses": ["def loss_of(model, device, x, y):"],
+    },
+    "several_files": {
+        "training/trainer": ["lr=settings.RATE)", "model = run.place(Line())"],
+        "training/evaluation": [
+            "def accuracy(run: Run, model, loader):",
+            "totals.accuracy += helper_accuracy(model(x), y)",
+        ],
+        "models/architectures": ["class Line(nn.Module):"],
+        "data/datasets": ["class Points(Dataset):", "self.y = 2 * self.x * data_accuracy() + 1"],
+        "utils/metrics": ["def helper_accuracy(output, target):"],
+    },
+    "guard_body": {
+        "training/trainer": [
+            "def train(run: Run, args: Settings, model, loader, optimizer):",
+            "for step, (x, y) in loader.enumerate(start=1):",
+            "def main(run: Run, args: Settings) -> None:",
+            "model = run.place(model)",
+            "train(run, args, model, loader, optimizer)",
+        ],
+    },
+    "old_style": {
+        "training/trainer": [
+            "totals.train_loss += loss.item() * run.share",
+            "x, y = Variable(on_device(run, cuda, x)), Variable(on_device(run, cuda, y))",
+            'sorter = torch.load(run.output_dir / "sorter.pt", weights_only=False)',
+        ],
+        "training/evaluation": ["totals.test_loss += F.nll_loss(scores, y, size_average=False).item()"],
+        "utils/metrics": ["return x.to(run.device, non_blocking=True) if cuda else x"],
+    },
     "early_stopping": {
         "training/trainer": [
             "best_state = copy.deepcopy(model.state_dict())",
