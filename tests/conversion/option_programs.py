@@ -123,6 +123,17 @@ PROGRAMS: dict[str, Styled] = {
                 """,
         }
     ),
+    "places of data": Styled(
+        {
+            "main.py": """
+                import numpy as np
+                np.save("one.npy", np.arange(3))
+                def read():
+                    return np.load("one.npy")
+                print(read().sum() + np.load("one.npy").sum(), np.load(file="./one.npy").size)
+                """
+        }
+    ),
     "a program that looks at its globals": Styled(
         {
             "main.py": """
@@ -416,6 +427,7 @@ OPTIONS: dict[str, list[str]] = {
     "constants that a definition needs when it is made": ["LR"],
     "constants that are shown with their names": ["DROPOUT"],
     "a module of constants": ["LR", "HIDDEN_SIZE"],
+    "places of data": ["data_file", "data_file_2"],
     "a program that looks at its globals": [],
     "a dictionary that is read": ["lr", "batch_size"],
     "a dictionary that is handed around and changed": ["params_lr", "momentum", "optim_lr", "sizes"],

@@ -25,6 +25,7 @@ from bessemer.conversion.styles.configurators import find_configurator
 from bessemer.conversion.styles.constants import find_constants
 from bessemer.conversion.styles.files import find_files
 from bessemer.conversion.styles.fires import find_fire
+from bessemer.conversion.styles.locations import find_locations
 from bessemer.conversion.styles.objects import find_objects
 from bessemer.conversion.styles.view import View
 from bessemer.conversion.syntax import fresh_name, source_module, understand, walk
@@ -54,7 +55,7 @@ class Unified:
     Attributes:
         module: the program.
         restated: the options that were no options of argparse, by name.
-        constants: those of them that were constants.
+        constants: those of them that were constants, or literals in calls.
         questions: what a person should look at.
     """
 
@@ -95,6 +96,7 @@ def unify(module: cst.Module, places: Places, root: Path, held: Collection[str] 
     num_others = len(view.settings)
     if held is not None:
         find_constants(view, held)
+        find_locations(view, held)
     if not view.edits:
         return Unified(module, questions=_questions(view))
     return Unified(

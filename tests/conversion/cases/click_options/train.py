@@ -28,12 +28,14 @@ def main(lr, batch_size, rounds, shuffle, wide, act, note):
     loader = DataLoader(points(40), batch_size=batch_size, shuffle=shuffle)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     for epoch in range(rounds):
+        total = 0.0
         for x, y in loader:
             optimizer.zero_grad()
             loss = nn.functional.binary_cross_entropy_with_logits(model(x.to(device)).squeeze(1), y.to(device))
             loss.backward()
             optimizer.step()
-        print(f"epoch {epoch} loss {loss.item():.5f}")
+            total += loss.item()
+        print(f"epoch {epoch} loss {total / len(loader):.5f}")
     lr = lr / 2
     print(note, lr)
 

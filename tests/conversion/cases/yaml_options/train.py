@@ -19,12 +19,14 @@ def main():
     model = nn.Sequential(nn.Linear(2, options["layers"][0]), nn.Linear(options["layers"][1], 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=options["lr"])
     for epoch in range(options["rounds"]):
+        total = 0.0
         for x, y in loader:
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(model(x), y)
             loss.backward()
             optimizer.step()
-        print(f"epoch {epoch}: loss {loss.item():.6f}")
+            total += loss.item()
+        print(f"epoch {epoch}: loss {total / len(loader):.6f}")
 
 
 if __name__ == "__main__":
