@@ -2,12 +2,11 @@
 
     python benchmarks/analysis.py [--lines 100000] [--tree DIR] [--cores 2] [--out analysis.json]
 
-The tree is written for it, the same each time: projects of about 1,400 lines as research code has them, each
-with training scripts that share modules (models, data, training, evaluation, options), scripts that do not
-train, and modules that nothing reaches. `--tree` measures a folder that is there. Analysis runs in a process of
-its own, on so many cores; conversion of each program in src/ too, from the start of Python to its end. The
-bounds are 60 s of wall time for the tree and 5 s of CPU time for each program; files of a tree that is given
-count for what they are.
+The tree is written for it, the same each time: projects of about 1,000 lines as research code has them, each
+with four training scripts that share modules (models, data, training and evaluation), and modules that
+nothing reaches. `--tree` measures a folder that is there. Analysis runs in a process of its own, on so many
+cores; conversion of each program in src/ too, from the start of Python to its end. The bounds are 60 s of
+wall time for the tree and 5 s of CPU time for each program.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from libcst import metadata
 
 from bessemer.conversion.children import children, is_formatting
-from bessemer.conversion.scoping import scopes_in
+from bessemer.conversion.scoping import positions_in, scopes_in
 from bessemer.conversion.syntax import walk
 
 ROOT = Path(__file__).parents[2]
@@ -88,12 +88,13 @@ def test_a_search_for_code_finds_all_of_it() -> None:
         assert set(walk(module, kind)) == {x for x in waiting if isinstance(x, kind)}, kind
 
 
-def test_scopes_are_those_of_libcst() -> None:
+def test_scopes_and_positions_are_those_of_libcst() -> None:
     paths = [*ROOT.glob("tests/conversion/cases/*/*.py"), *ROOT.glob("src/*/*.py")]
     assert len(paths) > 10
     for path in paths:
         wrapper = metadata.MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")))
         scopes, contexts = scopes_in(wrapper.module)
+        assert positions_in(wrapper.module) == wrapper.resolve(metadata.PositionProvider)
         assert contexts == wrapper.resolve(metadata.ExpressionContextProvider)
         theirs = wrapper.resolve(metadata.ScopeProvider)
         assert scopes.keys() == theirs.keys()
