@@ -192,15 +192,23 @@ class Program:
         return self.contexts.get(node) is metadata.ExpressionContext.STORE
 
 
-def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] | None = None) -> Program:
+def understand(
+    module: cst.Module,
+    path: str,
+    stood: Mapping[cst.CSTNode, str] | None = None,
+    *,
+    is_fresh: bool = False,
+) -> Program:
     """Resolve every name, scope and position of a module.
 
     Args:
         module: what is asked about; the program has a copy of it.
         path: what messages call it.
         stood: where nodes of `module` stood in the research code, if it was changed since.
+        is_fresh: whether it comes from the parser unchanged; then no copy is needed.
     """
-    copy = module.deep_clone()
+    # A changed module may hold one node in two places, which are one place to LibCST.
+    copy = module if is_fresh else module.deep_clone()
     scopes, contexts = scopes_in(copy)
     places = stood or {}
     return Program(
@@ -218,7 +226,15 @@ def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] |
 
 def parents_in(module: cst.Module) -> dict[cst.CSTNode, cst.CSTNode]:
     """Return what directly holds each node of a module."""
-    return {child: node for node in every(module) for child in children(node)}
+    parents: dict[cst.CSTNode, cst.CSTNode] = {}
+    waiting: list[cst.CSTNode] = [module]
+    while waiting:
+        node = waiting.pop()
+        held = children(node)
+        waiting += held
+        for child in held:
+            parents[child] = node
+    return parents
 
 
 @overload

@@ -107,6 +107,14 @@ def test_scopes_and_positions_are_those_of_libcst() -> None:
             assert mine.get_qualified_names_for(name) == other.get_qualified_names_for(name)
 
 
+def test_the_parser_puts_no_node_in_two_places() -> None:
+    for text in (EVERYTHING, *(x.read_text(encoding="utf-8") for x in ROOT.glob("bessemer/conversion/*.py"))):
+        waiting: list[cst.CSTNode] = [cst.parse_module(text)]
+        for node in waiting:
+            waiting += children(node)
+        assert len({id(x) for x in waiting}) == len(waiting)
+
+
 def test_children_come_right_also_if_the_first_node_of_a_class_lacked_some() -> None:
     first, second = (cst.parse_expression(x) for x in ('f"{a}"', 'f"{a:{b}}"'))
     assert [x.value for x in walk(first, cst.Name)] == ["a"]

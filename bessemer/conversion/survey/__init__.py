@@ -29,7 +29,7 @@ from bessemer.errors import SourceError
 
 __all__ = ["Survey", "survey"]
 
-MAX_JUDGED_LINES = 8_000
+MAX_JUDGED_LINES = 6_000
 """How many lines of programs, counted with all that each reaches, conversion is asked about in one survey."""
 
 _ALONE_LINES = 4_000
@@ -130,7 +130,7 @@ def _read(work: _Work) -> list[ProgramFound | Skipped]:
         for path in dict.fromkeys(x for y in work.programs for x in y.files)
     }
     try:
-        roles = Roles(join(parsed.values()))
+        roles = Roles(join(parsed.values(), is_fresh=True))
     except RecursionError:
         return [_too_deep(x) for x in work.programs]
     return [_found(x, roles, [parsed[y] for y in x.files], work) for x in work.programs]
@@ -142,7 +142,7 @@ def _read_alone(work: _Work, program: Program) -> list[ProgramFound | Skipped]:
     except SourceError as error:
         return [not_read(work.root / program.path, program.path, error)]
     try:
-        roles = Roles(join(read.files))
+        roles = Roles(join(read.files, is_fresh=True))
     except RecursionError:
         return [_too_deep(program)]
     whole = replace(program, files=tuple(x.path for x in read.files))
