@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pairs import write
+
 ROOT = Path(__file__).parents[1]
 MAX_TREE_S = 60.0
 MAX_CONVERSION_CPU_S = 5.0
@@ -474,7 +476,7 @@ def main() -> int:
         conversions.append(measure_conversions(given.cores))
     if given.out is not None:
         results = {"analysis": {"cores": given.cores, "trees": trees, "conversions": conversions}}
-        given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write(given.out, results)
     slow = [x for x in trees if float(str(x["wall_s"])) > MAX_TREE_S]
     costly = [x for x in conversions if max(x.values()) > MAX_CONVERSION_CPU_S]
     return int(bool(slow or costly))
