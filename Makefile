@@ -22,7 +22,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune convert verify check evaluate config doctor drill soak benchmark mlflow head \
+	validate-data train train-all tune analyze convert verify check evaluate config doctor drill soak benchmark mlflow head \
 	head-stop build deploy clean lock ci
 
 help: ## Show this list
@@ -82,6 +82,9 @@ train-all: $(STAMP) ## Download, preprocess, validate, train, evaluate
 tune: $(STAMP) ## Search for better settings, as [tuning] in settings.toml says
 	@$(BESSEMER) tune --project $(PROJECT) $(ARGS)
 
+analyze: $(STAMP) ## Say what src/PROJECT is, without running or converting it
+	@$(BESSEMER) analyze $(PROJECT) $(ARGS)
+
 convert: $(STAMP) ## Write projects/PROJECT from src/PROJECT
 	@$(BESSEMER) convert $(PROJECT) $(ARGS)
 
@@ -106,7 +109,7 @@ drill: $(STAMP) ## Kill, stop and starve training in many ways; no number may ch
 soak: $(STAMP) ## Kill workers and drivers KILLS times, and log what came of it in docs/soak.md
 	@$(BESSEMER) drill --project $(PROJECT) --soak $(KILLS) $(ARGS)
 
-BENCHMARKS := startup steps loaders epochs seeking checkpoints recovery
+BENCHMARKS := startup steps loaders epochs seeking checkpoints recovery analysis
 
 benchmark: $(STAMP) ## Measure against what one would use instead (hours; PAIRS=5 RESULTS=benchmarks/results)
 	@mkdir -p $(RESULTS)

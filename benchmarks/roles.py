@@ -9,12 +9,13 @@ rules. The bounds are a precision of 0.90 and a recall of 0.97 over all programs
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from pairs import write
 
 from conversion.role_scores import by_role, outcomes, programs, score, table
 
@@ -42,7 +43,7 @@ def main() -> int:
             "roles": {role: asdict(x) for role, x in by_role(found).items()},
         }
     if given.out is not None:
-        given.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write(given.out, {"roles": results})
     total = score(outcomes(programs()))
     return int(total.precision < MIN_PRECISION or total.recall < MIN_RECALL)
 

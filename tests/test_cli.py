@@ -148,8 +148,8 @@ def test_the_verbs_and_their_options_are_these() -> None:
 
 
 VERBS = {
-    "analyze": ["--json", "source"],
     "check": ["--json", "project"],
+    "analyze": ["--json", "source"],
     "convert": ["--entry", "--json", "--out", "--plan", "--run", "--runs", "source"],
     "train": ["--allow-drift", "--config", "--project", "--research-args", "--resume", "-p"],
     "tune": ["--config", "--project", "--research-args", "-p"],

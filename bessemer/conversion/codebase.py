@@ -135,15 +135,18 @@ class Codebase(Program):
         return node
 
 
-def join(sources: Iterable[Source], package: str = "", shown: str = "") -> Codebase:
+def join(
+    sources: Iterable[Source], package: str = "", shown: str = "", *, is_fresh: bool = False
+) -> Codebase:
     """Read files together.
 
     Args:
         sources: the files.
         package: dotted name of the folder that they lie in, as imports write it.
         shown: what stands before the path of each in messages.
+        is_fresh: whether their modules come from the parser unchanged, and are not copied.
     """
-    programs = [(source, understand(source.module, source.path)) for source in sources]
+    programs = [(source, understand(source.module, source.path, is_fresh=is_fresh)) for source in sources]
     names: dict[cst.CSTNode, str] = {}
     definitions: dict[str, Definition] = {}
     for source, program in programs:

@@ -14,8 +14,8 @@ from typing import TypeVar, overload
 import libcst as cst
 from libcst import metadata
 
-from bessemer.conversion.children import children, code_children, may_be_formatting
-from bessemer.conversion.scoping import scopes_in
+from bessemer.conversion.children import children, code_children, kinds_of, may_be_formatting
+from bessemer.conversion.scoping import positions_in, scopes_in
 
 NodeT = TypeVar("NodeT", bound=cst.CSTNode)
 OtherT = TypeVar("OtherT", bound=cst.CSTNode)
@@ -193,37 +193,49 @@ class Program:
         return self.contexts.get(node) is metadata.ExpressionContext.STORE
 
 
-def understand(module: cst.Module, path: str, stood: Mapping[cst.CSTNode, str] | None = None) -> Program:
+def understand(
+    module: cst.Module,
+    path: str,
+    stood: Mapping[cst.CSTNode, str] | None = None,
+    *,
+    is_fresh: bool = False,
+) -> Program:
     """Resolve every name, scope and position of a module.
 
     Args:
         module: what is asked about; the program has a copy of it.
         path: what messages call it.
         stood: where nodes of `module` stood in the research code, if it was changed since.
+        is_fresh: whether it comes from the parser unchanged; then no copy is needed.
     """
-    wrapper = metadata.MetadataWrapper(module)
-    scopes, contexts = scopes_in(wrapper.module)
+    # A changed module may hold one node in two places, which are one place to LibCST.
+    copy = module if is_fresh else module.deep_clone()
+    scopes, contexts = scopes_in(copy)
     places = stood or {}
     return Program(
         path=path,
-        module=wrapper.module,
-        stood={
-            new: places[old]
-            for old, new in zip(every(module), every(wrapper.module), strict=True)
-            if old in places
-        }
+        module=copy,
+        stood={new: places[old] for old, new in zip(every(module), every(copy), strict=True) if old in places}
         if places
         else {},
-        parents=parents_in(wrapper.module),
+        parents=parents_in(copy),
         scopes=scopes,
         contexts=contexts,
-        positions=wrapper.resolve(metadata.PositionProvider),
+        positions=positions_in(copy),
     )
 
 
 def parents_in(module: cst.Module) -> dict[cst.CSTNode, cst.CSTNode]:
     """Return what directly holds each node of a module."""
-    return {child: node for node in every(module) for child in children(node)}
+    parents: dict[cst.CSTNode, cst.CSTNode] = {}
+    waiting: list[cst.CSTNode] = [module]
+    while waiting:
+        node = waiting.pop()
+        held = children(node)
+        waiting += held
+        for child in held:
+            parents[child] = node
+    return parents
 
 
 @overload
@@ -237,10 +249,11 @@ def walk(
 def walk(node: cst.CSTNode, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """Yield `node` and everything below it that is of one of these kinds, in source order."""
     inside = children if may_be_formatting(kinds) else code_children
+    wanted = kinds_of(kinds)
     waiting = [node]
     while waiting:
         current = waiting.pop()
-        if isinstance(current, kinds):
+        if wanted[type(current)]:
             yield current
         waiting += reversed(inside(current))
 
@@ -291,12 +304,13 @@ def walk_own(
 def walk_own(function: cst.FunctionDef, /, *kinds: type[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """Like `walk` over a function's body, but not into functions and classes defined inside it."""
 
+    wanted, closed = kinds_of(kinds), kinds_of((cst.FunctionDef, cst.ClassDef, cst.Lambda))
     waiting: list[cst.CSTNode] = [function.body]
     while waiting:
         current = waiting.pop()
-        if isinstance(current, kinds):
+        if wanted[type(current)]:
             yield current
-        if not isinstance(current, cst.FunctionDef | cst.ClassDef | cst.Lambda):
+        if not closed[type(current)]:
             waiting += reversed(code_children(current))
 
 

@@ -10,7 +10,7 @@ from libcst import metadata
 
 from bessemer.conversion.children import children, is_formatting
 from bessemer.conversion.modernise.keywords import without_keywords
-from bessemer.conversion.scoping import scopes_in
+from bessemer.conversion.scoping import positions_in, scopes_in
 from bessemer.conversion.syntax import walk
 
 ROOT = Path(__file__).parents[2]
@@ -94,12 +94,13 @@ def test_a_search_for_code_finds_all_of_it() -> None:
         assert set(walk(module, kind)) == {x for x in waiting if isinstance(x, kind)}, kind
 
 
-def test_scopes_are_those_of_libcst() -> None:
+def test_scopes_and_positions_are_those_of_libcst() -> None:
     paths = [*ROOT.glob("tests/conversion/cases/*/*.py"), *ROOT.glob("src/*/*.py")]
     assert len(paths) > 10
     for path in paths:
         wrapper = metadata.MetadataWrapper(cst.parse_module(_text(path)))
         scopes, contexts = scopes_in(wrapper.module)
+        assert positions_in(wrapper.module) == wrapper.resolve(metadata.PositionProvider)
         assert contexts == wrapper.resolve(metadata.ExpressionContextProvider)
         theirs = wrapper.resolve(metadata.ScopeProvider)
         assert scopes.keys() == theirs.keys()
@@ -110,6 +111,14 @@ def test_scopes_are_those_of_libcst() -> None:
             assert other is not None
             assert {x.name for x in mine.assignments} == {x.name for x in other.assignments}
             assert mine.get_qualified_names_for(name) == other.get_qualified_names_for(name)
+
+
+def test_the_parser_puts_no_node_in_two_places() -> None:
+    for text in (EVERYTHING, *(x.read_text(encoding="utf-8") for x in ROOT.glob("bessemer/conversion/*.py"))):
+        waiting: list[cst.CSTNode] = [cst.parse_module(text)]
+        for node in waiting:
+            waiting += children(node)
+        assert len({id(x) for x in waiting}) == len(waiting)
 
 
 def test_children_come_right_also_if_the_first_node_of_a_class_lacked_some() -> None:

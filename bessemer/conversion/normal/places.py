@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import libcst as cst
-from libcst import metadata
 
+from bessemer.conversion.scoping import positions_in
 from bessemer.conversion.sources import Source
 from bessemer.conversion.syntax import every
 
@@ -26,10 +26,10 @@ class Places:
 
     def enter(self, source: Source) -> cst.Module:
         """Return the module of a file, with the places of all its nodes known."""
-        wrapper = metadata.MetadataWrapper(source.module)
-        for node, span in wrapper.resolve(metadata.PositionProvider).items():
+        module = source.module.deep_clone()
+        for node, span in positions_in(module).items():
             self._of[node] = source.where(span.start.line)
-        return wrapper.module
+        return module
 
     def of(self, node: cst.CSTNode) -> str | None:
         """Return where a node stood, as `file:line`; None for what was never entered."""

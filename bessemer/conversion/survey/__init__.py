@@ -20,7 +20,7 @@ from bessemer.conversion.codebase import join
 from bessemer.conversion.dependencies import imported_packages
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.survey.facts import loops_in, options_in, random_in
-from bessemer.conversion.survey.files import FileFacts, read_tree
+from bessemer.conversion.survey.files import FileFacts, not_read, read_tree
 from bessemer.conversion.survey.programs import Program, find_programs, groups, third_party
 from bessemer.conversion.survey.report import DataParallel, Files, ProgramFound, Refused, Skipped, Survey
 from bessemer.conversion.survey.roles import Roles
@@ -29,7 +29,7 @@ from bessemer.errors import SourceError
 
 __all__ = ["Survey", "survey"]
 
-MAX_JUDGED_LINES = 8_000
+MAX_JUDGED_LINES = 6_000
 """How many lines of programs, counted with all that each reaches, conversion is asked about in one survey."""
 
 _ALONE_LINES = 4_000
@@ -69,6 +69,8 @@ def survey(source: Path, num_workers: int | None = None) -> Survey:
     deep: dict[str, ProgramFound | Skipped] = {x.path: x for y in _all(work, num_workers) for x in y}
     unreadable = tuple(x for x in deep.values() if isinstance(x, Skipped))
     told = [_told(x, known, found) for x in programs if not isinstance(known := deep.get(x.path), Skipped)]
+    if not any(x.trains for x in told):
+        told = [x if x.refused is not None else replace(x, convertible=False, refused=_idle(x)) for x in told]
     kind = "folder" if source.is_dir() else "notebook" if source.suffix == ".ipynb" else "script"
     read = {x: y for x, y in found.items() if x not in {z.path for z in unreadable}}
     num_lines = sum(x.num_lines for x in read.values())
@@ -77,6 +79,14 @@ def survey(source: Path, num_workers: int | None = None) -> Survey:
         kind,
         Files(len(read), num_lines, (*skipped, *unreadable)),
         tuple(sorted(told, key=lambda x: not x.trains)),
+    )
+
+
+def _idle(program: ProgramFound) -> Refused:
+    return Refused(
+        f"{program.path}: no training here: nothing calls backward() and no optimizer of torch.optim steps",
+        "a program that trains a model",
+        "give the script that trains",
     )
 
 
@@ -120,7 +130,7 @@ def _read(work: _Work) -> list[ProgramFound | Skipped]:
         for path in dict.fromkeys(x for y in work.programs for x in y.files)
     }
     try:
-        roles = Roles(join(parsed.values()))
+        roles = Roles(join(parsed.values(), is_fresh=True))
     except RecursionError:
         return [_too_deep(x) for x in work.programs]
     return [_found(x, roles, [parsed[y] for y in x.files], work) for x in work.programs]
@@ -130,9 +140,9 @@ def _read_alone(work: _Work, program: Program) -> list[ProgramFound | Skipped]:
     try:
         read = read_notebook(work.root / program.path, work.root)
     except SourceError as error:
-        return [Skipped(program.path, error.found.removeprefix(f"{program.path}:").strip())]
+        return [not_read(work.root / program.path, program.path, error)]
     try:
-        roles = Roles(join(read.files))
+        roles = Roles(join(read.files, is_fresh=True))
     except RecursionError:
         return [_too_deep(program)]
     whole = replace(program, files=tuple(x.path for x in read.files))

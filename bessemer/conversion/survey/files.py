@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from bessemer.errors import SourceError
 _SETS_UP = frozenset(
     {"append", "insert", "basicConfig", "filterwarnings", "simplefilter", "manual_seed", "seed"}
 )
+_PLACE = re.compile(r"((?:\[cell \d+\])?(?::\d+)?): (.*)", re.DOTALL)
 _TRAINERS = frozenset(
     {"tensorflow", "keras", "jax", "flax", "mxnet", "paddle", "pytorch_lightning", "lightning"}
 )
@@ -81,9 +83,19 @@ def read_tree(path: Path) -> tuple[Path, dict[str, FileFacts], tuple[Skipped, ..
                 found[shown] = _facts(file, root)
                 continue
             except SourceError as error:
-                reason = error.found.removeprefix(str(file)).lstrip(":").strip()
-        skipped.append(Skipped(shown, reason))
+                skipped.append(not_read(file, shown, error))
+                continue
+        skipped.append(Skipped(shown, shown, reason))
     return root, found, tuple(skipped)
+
+
+def not_read(file: Path, shown: str, error: SourceError) -> Skipped:
+    """Return a file that an error is about, with the place that the error names."""
+    rest = error.found.removeprefix(str(file)).removeprefix(shown)
+    place = _PLACE.match(rest)
+    if place is None:
+        return Skipped(shown, shown, rest)
+    return Skipped(shown, shown + place[1], place[2])
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:

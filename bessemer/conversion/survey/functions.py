@@ -30,6 +30,7 @@ Rule = Callable[["Definitions", Definition], Role | None]
 
 
 _MEASURES = frozenset({"argmax", "topk", "eq", "argsort", "bincount"})
+_EXPORTS = frozenset({"torch.onnx.export", "torch.export.export", "torch.jit.save"})
 _RETURNED = (
     Role.LOADER,
     Role.DATASET,
@@ -69,7 +70,7 @@ def _steps(known: Definitions, definition: Definition) -> Role | None:
 def _restores(known: Definitions, definition: Definition) -> Role | None:
     facts = known.facts(definition)
     saves = facts.names & SAVES and facts.methods & {"load_state_dict", "state_dict"}
-    return Role.CHECKPOINTING if saves else None
+    return Role.CHECKPOINTING if saves or facts.names & _EXPORTS else None
 
 
 def _returns(known: Definitions, definition: Definition) -> Role | None:
@@ -107,9 +108,10 @@ def _evaluates(known: Definitions, definition: Definition) -> Role | None:
         return Role.EVALUATION
     if plots:
         return None
-    return (
-        Role.EVALUATION if (quiet or judged) and (loops or measured or not _acts(known, function)) else None
-    )
+    if not (judged or uses or any(x is Role.MODEL for x in map(known.values.of, parameters(function)))):
+        return None  # a number of predictions, computed without gradients
+    quietly = quiet or judged
+    return Role.EVALUATION if quietly and (loops or measured or not _acts(known, function)) else None
 
 
 def _acts(known: Definitions, function: cst.FunctionDef) -> bool:
@@ -230,7 +232,9 @@ def _batches(known: Definitions, definition: Definition) -> Role | None:
             continue
         statement = known.code.statement(call)
         names = {x.value for y in walk(statement, cst.AssignTarget) for x in _targets(y.target)}
-        gives = isinstance(known.code.parents.get(call), cst.Assign)
+        taken = {x.value for arg in call.args for x in walk(arg.value, cst.Name)}
+        # What takes its own last result is a state, not a batch.
+        gives = isinstance(known.code.parents.get(call), cst.Assign) and names.isdisjoint(taken)
         if gives and known.facts(function).calls and _feeds(known, loop, names):
             return Role.LOADER
     return None

@@ -3,7 +3,8 @@
 The JSON is one object. Its keys stay what they are; new ones may come.
 
 - `source`: the path that was given. `kind`: `script`, `notebook` or `folder`.
-- `files`: `num_read`, `num_lines`, and `skipped`: `path` and `reason` of each file that was not read.
+- `files`: `num_read`, `num_lines`, and `skipped`: of each file that was not read its `path`, the place to
+  blame (`where`) and the `reason`.
 - `programs`: each script or notebook that does something when it is run, those that train first:
   - `path`, `trains`, `files` (itself and the local modules that it reaches), `num_lines`
   - `roles`: each definition and variable with a role: `file`, `name`, `role`, `kind` (`class`, `function`,
@@ -17,7 +18,8 @@ The JSON is one object. Its keys stay what they are; new ones may come.
   - `runs`: of a notebook its training runs, as `convert --run` counts them
   - `convertible`: true or false; null if conversion was not asked
   - `refused`: why not: `found`, `expected`, `todo`; null where there is nothing to say
-  Of a program that does not train only `path`, `trains`, `files`, `num_lines`, `imports` are told.
+  Of a program that cannot train only `path`, `trains`, `files`, `num_lines`, `imports` are told, and that
+  it is refused if nothing else trains either.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ from bessemer.conversion.survey.roles import Named
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was not read, and why."""
+    """A file that was not read, and why; `where` is the path, with the line or cell if one is to blame."""
 
     path: str
+    where: str
     reason: str
 
 

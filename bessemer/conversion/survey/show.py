@@ -25,7 +25,7 @@ def show(console: Console, survey: Survey) -> None:
         bold=True,
     )
     for skipped in files.skipped[:_MAX_SKIPPED]:
-        _line(console, f"  skipped {skipped.path}: {skipped.reason}", style="yellow")
+        _line(console, f"  skipped {skipped.where}: {skipped.reason}", style="yellow")
     if len(files.skipped) > _MAX_SKIPPED:
         _line(console, f"  … and {len(files.skipped) - _MAX_SKIPPED} more skipped", style="yellow")
     training = [x for x in survey.programs if x.trains]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 import libcst as cst
 
 from bessemer.conversion.codebase import Codebase
-from bessemer.conversion.origins import Origins, Path
+from bessemer.conversion.origins import Found, Origins, Path
 from bessemer.conversion.survey.vocabulary import FUNCTIONAL_LOSSES, Role, made_by
-from bessemer.conversion.syntax import Definition, argument, literal_text, walk
+from bessemer.conversion.syntax import Definition, argument, literal_text, walk, walk_own
 
 _SAME = frozenset(
     {"builtins.iter", "builtins.list", "builtins.tuple", "builtins.reversed", "itertools.cycle"}
@@ -57,6 +57,7 @@ class Values:
         self.origins = origins
         self.of_definition = of_definition
         self.minimised = frozenset(self._minimised())
+        self._trained: Found | None = None
         self._known: dict[tuple[cst.CSTNode, Path], Role | None] = {}
         self._open: set[tuple[cst.CSTNode, Path]] = set()
         self._num_cuts = 0
@@ -112,10 +113,25 @@ class Values:
                 return Role.MODEL if isinstance(made, cst.Call) else None
         return None
 
+    def trained(self) -> Found:
+        """Return the calls that make what optimizers get the parameters of: models, whatever is called."""
+        if self._trained is None:
+            self._trained = frozenset()
+            found: set[cst.CSTNode] = set()
+            for call in self.code.calls():
+                func = call.func
+                if not isinstance(func, cst.Attribute) or func.attr.value != "parameters":
+                    continue
+                outer = self.code.enclosing(call, cst.Call)
+                if outer is not None and made_by(self.origins.called(outer) or "") is Role.OPTIMIZER:
+                    found |= self.origins.of(func.value)
+            self._trained = frozenset(found)
+        return self._trained
+
     def _origin(self, node: cst.CSTNode) -> Role | None:
         match node:
             case cst.Call():
-                return self._call(node)
+                return self._call(node) or (Role.MODEL if node in self.trained() else None)
             case cst.BinaryOperation():
                 return _loss_in((self.of(node.left), self.of(node.right)))
             case cst.UnaryOperation():
@@ -236,6 +252,10 @@ class Values:
         name = self.origins.called(value) or ""
         if name in _TUPLES or name.endswith(".splits"):
             return made_by(name)
+        function = self.origins.function(value)
+        if function is not None:
+            returned = (x.value for x in walk_own(function, cst.Return) if x.value is not None)
+            return common(self._part(x, index) for x in returned)
         func = value.func
         if isinstance(func, cst.Attribute) and func.attr.value == "prepare" and index < len(value.args):
             return self.of(value.args[index].value)
