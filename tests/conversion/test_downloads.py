@@ -84,7 +84,7 @@ def fetches_of(setup: str, definitions: str = "", options: str = "") -> tuple[Fe
         ),
         (
             'datasets.SVHN("x", "train", transforms.ToTensor(), download=True)',
-            'datasets.SVHN("x", "train", download=True)',
+            'datasets.SVHN(settings.data_dir, "train", download=True)',
         ),
     ],
 )
