@@ -99,6 +99,7 @@ class _Finder:
         self.names: dict[str, None] = {}
         self.unconverted: list[Unconverted] = []
         self._open: set[cst.CSTNode] = set()
+        self._refuted: set[cst.CSTNode] = set()
 
     def visit(self, function: cst.FunctionDef, call: cst.Call) -> None:
         """Turn the metrics of one `print` into a log."""
@@ -236,6 +237,8 @@ class _Finder:
 
     def is_metric(self, node: cst.BaseExpression) -> bool:
         """Tell whether a printed value comes from a loss or from an accumulator."""
+        if not self._open:
+            self._refuted.clear()  # what was cut short in one question may be true in another
         if isinstance(node, cst.Name):
             return self._is_metric_name(node)
         if isinstance(node, cst.Call):
@@ -276,22 +279,26 @@ class _Finder:
         return held.get(name.value)
 
     def _binds_metric(self, node: cst.CSTNode) -> bool:
-        if node in self._open:
+        if node in self._open or node in self._refuted:
             return False
         self._open.add(node)
-        try:
-            if isinstance(node, cst.Param):
-                return self._passed_metric(node)
-            if not isinstance(node, cst.Name):
-                return False
-            statement = self.program.statement(node)
-            inner = small(statement)
-            if isinstance(inner, cst.AugAssign):
-                return self.is_metric(inner.value)
-            pair = assigned(statement)
-            return pair is not None and self._is_metric_value(node, pair[1])
-        finally:
-            self._open.discard(node)
+        found = self._is_bound_to_metric(node)
+        self._open.discard(node)
+        if not found:
+            self._refuted.add(node)
+        return found
+
+    def _is_bound_to_metric(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.Param):
+            return self._passed_metric(node)
+        if not isinstance(node, cst.Name):
+            return False
+        statement = self.program.statement(node)
+        inner = small(statement)
+        if isinstance(inner, cst.AugAssign):
+            return self.is_metric(inner.value)
+        pair = assigned(statement)
+        return pair is not None and self._is_metric_value(node, pair[1])
 
     def _is_metric_value(self, name: cst.Name, value: cst.BaseExpression) -> bool:
         return not self.kinds.of(name) and self.is_metric(value)
@@ -302,14 +309,15 @@ class _Finder:
 
     def _returns_metric(self, call: cst.Call) -> bool:
         definition = self.script.definition(self.program.defined(call.func) or "")
-        if not isinstance(definition, cst.FunctionDef) or definition in self._open:
+        if not isinstance(definition, cst.FunctionDef) or definition in self._open | self._refuted:
             return False
         self._open.add(definition)
-        try:
-            returned = [x.value for x in walk(definition, cst.Return) if x.value is not None]
-            return any(self.is_metric(value) for value in returned)
-        finally:
-            self._open.discard(definition)
+        returned = [x.value for x in walk(definition, cst.Return) if x.value is not None]
+        found = any(self.is_metric(value) for value in returned)
+        self._open.discard(definition)
+        if not found:
+            self._refuted.add(definition)
+        return found
 
     def _is_count(self, node: cst.BaseExpression) -> bool:
         return self._reduction(node) in (Reduction.SIZE, Reduction.SAME)

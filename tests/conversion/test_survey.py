@@ -109,6 +109,13 @@ def test_a_fault_of_the_converter_does_not_hide_the_rest(
     assert {x.role for x in found.roles} >= {"model", "optimizer", "loader"}
 
 
+@pytest.mark.timeout(20)
+def test_values_that_are_computed_from_each_other_over_and_over_are_followed_once(tmp_path: Path) -> None:
+    chain = "a = torch.ones(3)\n" + "a = a * a + a\n" * 40 + "print(a)\n"
+    (tmp_path / "train.py").write_text(program(top="\n" + chain))
+    assert _only(tmp_path).convertible
+
+
 def test_a_package_with_an_empty_init_is_read_and_converted(tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "parts").mkdir(parents=True)

@@ -60,6 +60,7 @@ class Values:
         self._trained: Found | None = None
         self._known: dict[tuple[cst.CSTNode, Path], Role | None] = {}
         self._open: set[tuple[cst.CSTNode, Path]] = set()
+        self._cut: set[tuple[cst.CSTNode, Path]] = set()
         self._num_cuts = 0
         self._terms: dict[cst.CSTNode, tuple[frozenset[str], frozenset[str]]] = {}
 
@@ -68,7 +69,8 @@ class Values:
         key = (node, path)
         if key in self._known:
             return self._known[key]
-        if key in self._open:
+        # Within one question what was cut short is not asked again, or cycles would cost without end.
+        if key in self._open or key in self._cut:
             self._num_cuts += 1
             return None
         self._open.add(key)
@@ -82,6 +84,10 @@ class Values:
         # What was found while a cycle was cut may be incomplete, except where the cycle began.
         if not self._open or self._num_cuts == num_cuts or role is not None:
             self._known[key] = role
+        else:
+            self._cut.add(key)
+        if not self._open:
+            self._cut.clear()
         return role
 
     def items(self, node: cst.BaseExpression) -> list[Role | None]:
