@@ -239,8 +239,6 @@ def parse(path: Path, root: Path) -> Source:
     """
     text = read_text(path)
     shown = path.relative_to(root).as_posix()
-    if not text.strip():
-        raise SourceError(f"{path}: the file is empty", "a training script", "check the path")
     # LibCST accepts a little more than the language does, so Python's own parser goes first.
     text, changes = without_keywords(text)
     check_syntax(path, text)
