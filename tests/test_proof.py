@@ -118,6 +118,16 @@ def test_workers_whose_parameters_differ_are_different() -> None:
     assert found.verdict == "different"
 
 
+def test_parameters_that_are_no_numbers_are_equal_on_all_workers_and_that_is_said() -> None:
+    # Each its own object: the same `nan` would equal itself.
+    def lost() -> Tape:
+        return tape([1.0, float("nan")], totals=[1.0, float("nan")])
+
+    found = judge_several([lost()], [lost(), lost()], 2, "mean")
+    assert found.verdict == "equal"
+    assert "from step 2 on they are no finite numbers" in found.reason
+
+
 def test_several_workers_may_differ_by_rounding_and_no_more() -> None:
     one = with_losses([1.0, 2.0], 1.0)
     for offset, word in ((0.5, "equal"), (2.0, "different")):

@@ -117,6 +117,16 @@ def compare(first: Tape, second: Tape, tolerance: float | Sequence[float] = 0.0)
     return Comparison(num_agreed, largest, found, _words(first, is_exact))
 
 
+def _diverged(tape: Tape) -> str:
+    """Say from which step on a run has no numbers, so that equal says little there; empty if it has."""
+    step = 1
+    for event in tape.events:
+        if not math.isfinite(_number(event)):
+            return f"; from step {step} on they are no finite numbers, on both sides"
+        step += isinstance(event, Step)
+    return ""
+
+
 def relative(first: float, second: float) -> float:
     """Return how far two numbers are apart, relative to the larger; infinite where one is no number."""
     if first == second or (math.isnan(first) and math.isnan(second)):
@@ -256,6 +266,7 @@ def judge_several(
     common = (found.num_steps, num_workers, found.max_difference, found.first, (line,))
     if found.first is None and found.num_steps:
         reason = f"on {num_workers} workers the largest relative difference is {found.max_difference:.2g}"
+        reason += _diverged(one[0])
         return Verdict("equal", reason, *common)
     if found.first is None:
         return Verdict("not-comparable", "no step was compared")
