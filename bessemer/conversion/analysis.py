@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.inference import Kind, Kinds
+from bessemer.conversion.inference import Kinds
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.logs import Logs, find_logs
 from bessemer.conversion.loops import Training, find_training
 from bessemer.conversion.modernise.findings import NOTHING, Findings

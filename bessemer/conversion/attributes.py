@@ -12,16 +12,18 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.flow import Flow, Loop
-from bessemer.conversion.inference import Kind, Kinds, Value
-from bessemer.conversion.syntax import Program, parameters, walk
+from bessemer.conversion.flow import Loop
+from bessemer.conversion.inference import Kinds
+from bessemer.conversion.kinds import Kind, Value
+from bessemer.conversion.program import Program
+from bessemer.conversion.reachable import reached
+from bessemer.conversion.syntax import walk
 
 FILLS = frozenset(
     {"append", "extend", "insert", "add", "update", "setdefault", "pop", "remove", "clear"}
     | {"appendleft", "popleft"}
 )
 _OTHERWISE = frozenset(Kind) - {Kind.NUMBER, Kind.NOTHING, Kind.TUPLE, Kind.PARAMETER, Kind.DEVICE_NAME}
-_DEPTH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,10 @@ class Attributes:
             if value is not None and value.kind is Kind.OBJECT:
                 changed.setdefault(name, []).append(value)
         found: list[Keeping] = []
-        for code, value in self._objects(function, loop) if changed else ():
+        for there in reached(self._program, self._kinds, function, loop) if changed else ():
+            value = there.value
+            if value.kind is not Kind.OBJECT or value.optional or not there.surely:
+                continue
             names = tuple(
                 name
                 for name, owners in changed.items()
@@ -58,7 +63,7 @@ class Attributes:
             )
             if names and not any(self._is_one(value, x) for x in self._known):
                 self._known.append(value)
-                found.append(Keeping(loop, function, code, names))
+                found.append(Keeping(loop, function, there.code, names))
         return found
 
     def first_change(self, loop: Loop) -> cst.BaseExpression | None:
@@ -103,35 +108,3 @@ class Attributes:
         call = self._program.parents.get(parent)
         is_called = isinstance(parent, cst.Attribute) and isinstance(call, cst.Call) and call.func is parent
         return is_called and isinstance(parent, cst.Attribute) and parent.attr.value in FILLS
-
-    def _objects(self, function: cst.FunctionDef, loop: Loop) -> Iterator[tuple[str, Value]]:
-        """Yield the objects that are there in front of a loop, and how they are reached."""
-        program = self._program
-        surely = Flow(program, function).set_before(loop)
-        nodes: list[tuple[str, cst.CSTNode]] = [(x.name.value, x) for x in parameters(function)]
-        nodes += [
-            (x.value, x)
-            for x in walk(function.body, cst.Name)
-            if program.is_store(x) and program.before(x, loop)
-        ]
-        seen: set[str] = set()
-        for name, node in nodes:
-            if name in seen or name not in surely or not program.is_local(name, function):
-                continue
-            seen.add(name)
-            value = self._kinds.of(node)
-            if value is not None:
-                yield from self._inside(name, value, _DEPTH)
-
-    def _inside(self, code: str, value: Value, depth: int) -> Iterator[tuple[str, Value]]:
-        if value.kind is Kind.TUPLE:
-            for index, item in enumerate(value.items[:20]):
-                if item is not None:
-                    yield from self._inside(f"{code}[{index}]", item, depth)
-        if value.kind is not Kind.OBJECT or value.optional:
-            return
-        yield code, value
-        for name in self._kinds.attributes(value) if depth else ():
-            inner = self._kinds.attribute(value, name)
-            if inner is not None:
-                yield from self._inside(f"{code}.{name}", inner, depth - 1)

@@ -13,8 +13,9 @@ from pathlib import PurePosixPath
 
 import libcst as cst
 
+from bessemer.conversion.program import Program, understand
 from bessemer.conversion.sources import Source
-from bessemer.conversion.syntax import Definition, Program, parameters, understand, walk, walk_own
+from bessemer.conversion.syntax import Definition, parameters, walk, walk_own
 
 _BARS = frozenset({"tqdm.tqdm", "tqdm", "rich.progress.track", "tqdm.tqdm_notebook"})
 

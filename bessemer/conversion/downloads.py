@@ -17,7 +17,7 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.download_commands import URL, file_name, url_and_target
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.resolving import Given, Resolver, Unresolved
 from bessemer.conversion.syntax import bound_name, code_of, literal_text, parameters, walk

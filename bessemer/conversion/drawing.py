@@ -9,7 +9,7 @@ from __future__ import annotations
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.syntax import Definition, assigned, walk
 
 _RANDOM_INDICES = frozenset(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.syntax import Program, statements, walk
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import statements, walk
 
 Loop = cst.For | cst.While
 

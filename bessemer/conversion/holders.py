@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.flow import Loop
+from bessemer.conversion.program import Program
 from bessemer.conversion.script import is_literal
-from bessemer.conversion.syntax import Program, assigned, statements
+from bessemer.conversion.syntax import assigned, statements
 
 _PLAIN_MAKERS = frozenset(f"builtins.{name}" for name in ("float", "int", "list", "dict", "set")) | {
     "collections.defaultdict",

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from enum import Enum
 
 import libcst as cst
 from libcst import matchers as m
 
+from bessemer.conversion.kinds import BARS, DATASET_BASES, Kind, Value, item_of, joined, kind_made_by
+from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import (
     Definition,
-    Program,
     argument,
     method_named,
     parameters,
@@ -27,60 +26,11 @@ from bessemer.conversion.syntax import (
     walk_own,
 )
 
-
-class Kind(Enum):
-    """The kinds of things that matter to the converter."""
-
-    MODULE = "torch.nn.Module"
-    CRITERION = "a loss object of torch.nn"
-    OPTIMIZER = "optimizer"
-    SCHEDULER = "learning rate scheduler"
-    SCALER = "gradient scaler"
-    PARAMETER = "a tensor that is trained and is on no model"
-    LOADER = "loader"
-    BAR = "progress bar around an iterable"
-    DATASET = "dataset"
-    DEVICE = "torch.device"
-    DEVICE_NAME = "name of a device"
-    SETTINGS = "parsed options"
-    OBJECT = "an instance of one of the program's own classes, or a namespace"
-    NUMBER = "a whole number that is written out"
-    NOTHING = "None"
-    TUPLE = "tuple"
-
-
-@dataclass(frozen=True)
-class Value:
-    """A kind, where values of it were made, and for a tuple what is in it.
-
-    `origins` are the constructor calls that the value may come from; `optional` says that it may
-    also be None; `owner` is the program's own class that it is an instance of.
-    """
-
-    kind: Kind
-    origins: frozenset[cst.Call] = frozenset()
-    items: tuple[Value | None, ...] = ()
-    optional: bool = False
-    owner: cst.ClassDef | None = None
-
-
-STATEFUL = frozenset({Kind.MODULE, Kind.OPTIMIZER, Kind.SCHEDULER, Kind.SCALER})
-"""Kinds with a state that must survive a crash."""
-
 _SAME_AFTER = frozenset(
     {"to", "cuda", "cpu", "float", "double", "half", "bfloat16", "train", "eval", "apply"}
     | {"requires_grad_", "share_memory"}
 )
 _WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
-_BARS = frozenset({"tqdm.tqdm", "tqdm", "tqdm.tqdm_notebook", "rich.progress.track"})
-_DATASET_BASES = (
-    "torch.utils.data.Dataset",
-    "torch.utils.data.IterableDataset",
-    "torch.utils.data.TensorDataset",
-    "torch.utils.data.ConcatDataset",
-    "torch.utils.data.Subset",
-)
-_DEVICE_CALLS = frozenset({"torch.device", "torch.accelerator.current_accelerator"})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
 
 
@@ -157,7 +107,7 @@ class Kinds:
     def is_dataset_class(self, definition: Definition | None) -> bool:
         """Tell whether a class is a dataset of PyTorch or torchvision."""
         return isinstance(definition, cst.ClassDef) and any(
-            base in _DATASET_BASES or base.startswith("torchvision.datasets.")
+            base in DATASET_BASES or base.startswith("torchvision.datasets.")
             for base in self.bases(definition)
         )
 
@@ -174,15 +124,15 @@ class Kinds:
             case cst.Name() if node.value == "None":
                 return Value(Kind.NOTHING)
             case cst.Name():
-                return _join(self.of(found) for found in self._program.bindings(node))
+                return joined(self.of(found) for found in self._program.bindings(node))
             case cst.Param():
                 return self._parameter(node)
             case cst.Call():
                 return self._call(node)
             case cst.IfExp():
-                return _join((self.of(node.body), self.of(node.orelse)))
+                return joined((self.of(node.body), self.of(node.orelse)))
             case cst.Subscript(slice=[cst.SubscriptElement(slice=cst.Index(value=cst.Integer() as index))]):
-                return _item(self.of(node.value), [index.evaluated_value])
+                return item_of(self.of(node.value), [index.evaluated_value])
             case cst.Tuple() | cst.List():
                 return Value(Kind.TUPLE, items=tuple(self.of(x.value) for x in node.elements))
             case cst.SimpleString():
@@ -203,11 +153,11 @@ class Kinds:
     def variable(self, node: cst.CSTNode) -> Value | None:
         """Return what a variable may hold, whichever statement gave it its value."""
         bound = self._program.bindings(node) if isinstance(node, cst.Name) else (node,)
-        return _join(self.of(x) for x in bound)
+        return joined(self.of(x) for x in bound)
 
     def attribute(self, value: Value, name: str) -> Value | None:
         """Return what an attribute of an object is known to hold."""
-        return _join(self.of(store) for store in self.stores(value, name))
+        return joined(self.of(store) for store in self.stores(value, name))
 
     def _made_trainable(self, node: cst.Name | cst.Attribute) -> Value | None:
         """Tell whether the line `w.requires_grad_()` follows somewhere in the same function."""
@@ -314,13 +264,13 @@ class Kinds:
                 path.append([element.value for element in outer.elements].index(node))  # type: ignore[arg-type]
             elif isinstance(outer, cst.Assign | cst.AnnAssign):
                 value = self.of(outer.value) if outer.value is not None else None
-                return _item(value, path)
+                return item_of(value, path)
             elif isinstance(outer, cst.NamedExpr):
                 return self.of(outer.value)
             elif isinstance(outer, cst.For):
                 several = self.of(outer.iter)
                 items = several.items if several is not None and several.kind is Kind.TUPLE else ()
-                return _item(_join(items), path)
+                return item_of(joined(items), path)
             elif not isinstance(outer, cst.Element | cst.AssignTarget):
                 return None
             if not isinstance(outer, cst.Element):
@@ -339,7 +289,7 @@ class Kinds:
         given = [self.of(value) for value in values if value is not None]
         if parameter.default is not None and len(given) < len(values):
             given.append(self.of(parameter.default))
-        return _join(given)
+        return joined(given)
 
     def _arguments(self, parameter: cst.Param) -> list[cst.BaseExpression | None]:
         function = self._program.parent(self._program.parent(parameter))
@@ -380,7 +330,7 @@ class Kinds:
         function = self.callee(call)
         if function is not None:
             returns = [x.value for x in walk_own(function, cst.Return) if x.value is not None]
-            return _join(self.of(value) for value in returns)
+            return joined(self.of(value) for value in returns)
         if isinstance(call.func, cst.Attribute) and call.func.attr.value in _SAME_AFTER:
             value = self.of(call.func.value)
             if value is not None and value.kind in (Kind.MODULE, Kind.CRITERION):
@@ -393,39 +343,14 @@ class Kinds:
         here = frozenset({call})
         if name in _WRAPPERS and call.args:
             return self.of(call.args[0].value)
-        if name in _BARS and call.args:
+        if name in BARS and call.args:
             return Value(Kind.BAR, items=(self.of(call.args[0].value),))
-        if name in _DEVICE_CALLS:
-            return Value(Kind.DEVICE)
-        if name == "torch.utils.data.DataLoader":
-            return Value(Kind.LOADER, here)
-        if name == "torch.nn.Parameter" or (
-            name.startswith("torch.") and _is_true(argument(call, "requires_grad"))
-        ):
-            return Value(Kind.PARAMETER, here)
-        if name == "types.SimpleNamespace":
-            return Value(Kind.OBJECT, here)
         if name == "builtins.int" and call.args and isinstance(call.args[0].value, cst.SimpleString):
             return Value(Kind.NUMBER)
-        if name == "torch.utils.data.random_split":
-            return None
-        if name in _DATASET_BASES or name.startswith("torchvision.datasets."):
-            return Value(Kind.DATASET, here)
-        if name in ("torch.amp.GradScaler", "torch.cuda.amp.GradScaler"):
-            return Value(Kind.SCALER, here)
-        last = name.rpartition(".")[2]
-        if name.startswith("torch.optim.lr_scheduler."):
-            return Value(Kind.SCHEDULER, here)
-        if name.startswith("torch.optim.") and last[:1].isupper():
-            return Value(Kind.OPTIMIZER, here)
-        if name.startswith("torch.nn.") and last.endswith("Loss"):
-            return Value(Kind.CRITERION, here)
-        is_layer = name.startswith("torch.nn.") and last[:1].isupper()
-        if is_layer and not name.startswith(("torch.nn.functional.", "torch.nn.utils.")):
-            return None if last == "Buffer" else Value(Kind.MODULE, here)
-        if name.startswith("torchvision.models.") and not last.endswith("_Weights"):
-            return Value(Kind.MODULE, here)
-        return None
+        if name.startswith("torch.") and _is_true(argument(call, "requires_grad")):
+            return Value(Kind.PARAMETER, here)
+        kind = kind_made_by(name)
+        return Value(kind, here) if kind is not None else None
 
 
 def _is_true(node: cst.BaseExpression | None) -> bool:
@@ -445,34 +370,6 @@ def _passed(call: cst.Call, name: str, index: int) -> cst.BaseExpression | None:
                 return arg.value
             positional += 1
     return None
-
-
-def _item(value: Value | None, path: list[int]) -> Value | None:
-    for index in reversed(path):
-        if value is None or value.kind is not Kind.TUPLE or index >= len(value.items):
-            return None
-        value = value.items[index]
-    return value
-
-
-def _join(values: Iterable[Value | None]) -> Value | None:
-    """Return what several values have in common; beside `None` it is optional."""
-    found = [value for value in values if value is not None]
-    solid = [value for value in found if value.kind is not Kind.NOTHING] or found[:1]
-    if not solid or len({value.kind for value in solid}) > 1:
-        kinds = {value.kind for value in solid}
-        if kinds == {Kind.DEVICE, Kind.DEVICE_NAME}:
-            return Value(Kind.DEVICE_NAME)
-        return None
-    optional = len(solid) < len(found) or any(value.optional for value in solid)
-    owner = solid[0].owner if len({value.owner for value in solid}) == 1 else None
-    first = replace(solid[0], optional=optional, owner=owner)
-    if first.kind is Kind.TUPLE:
-        if len({len(value.items) for value in solid}) > 1:
-            return None
-        columns = zip(*(value.items for value in solid), strict=True)
-        return replace(first, items=tuple(_join(column) for column in columns))
-    return replace(first, origins=frozenset().union(*(value.origins for value in solid)))
 
 
 def call_of(node: cst.CSTNode, *methods: str) -> cst.Attribute | None:

@@ -26,10 +26,11 @@ from bessemer.conversion.metrics import (
     words_of,
 )
 from bessemer.conversion.plan import Unconverted
+from bessemer.conversion.program import Program
 from bessemer.conversion.reductions import Reduction, Reductions
 from bessemer.conversion.script import Script
 from bessemer.conversion.state import State
-from bessemer.conversion.syntax import Program, assigned, small, statements, walk
+from bessemer.conversion.syntax import assigned, small, statements, walk
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.flow import Loop
-from bessemer.conversion.inference import Kind, Kinds, call_of
+from bessemer.conversion.inference import Kinds, call_of
+from bessemer.conversion.kinds import Kind
+from bessemer.conversion.program import Program
 from bessemer.conversion.script import Script
-from bessemer.conversion.syntax import Program, walk, walk_own
+from bessemer.conversion.syntax import walk, walk_own
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.syntax import Program, literal_text
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import literal_text
 
 _DROPPED = frozenset(
     {"average", "avg", "total", "mean", "epoch", "the", "of", "on", "set", "running", "current"}

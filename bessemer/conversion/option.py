@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import libcst as cst
 from pydantic_settings import BaseSettings
 
-from bessemer.conversion.syntax import Program, assigned, literal_text, walk
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import assigned, literal_text, walk
 from bessemer.errors import ConversionError
 
 SECTIONS = frozenset({"scaling", "data", "checkpoint", "tracking", "tuning", "cluster"})

@@ -14,15 +14,8 @@ import libcst as cst
 from libcst import matchers as m
 
 from bessemer.conversion.option import Option, OptionReader
-from bessemer.conversion.syntax import (
-    Program,
-    argument,
-    assigned,
-    literal_text,
-    small,
-    statements,
-    walk,
-)
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import argument, assigned, literal_text, small, statements, walk
 from bessemer.errors import ConversionError
 
 _PARSER = "argparse.ArgumentParser"

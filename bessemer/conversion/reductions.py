@@ -16,8 +16,10 @@ from enum import Enum
 
 import libcst as cst
 
-from bessemer.conversion.inference import Kind, Kinds
-from bessemer.conversion.syntax import Program, argument, literal_text, parameters, walk, walk_own
+from bessemer.conversion.inference import Kinds
+from bessemer.conversion.kinds import Kind
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import argument, literal_text, parameters, walk, walk_own
 
 
 class Reduction(Enum):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.syntax import assigned, code_of, parameters
 
 _PURE = ("os.path.", "posixpath.", "pathlib.", "os.getenv", "os.environ.get", "os.getcwd", "os.sep")

@@ -14,7 +14,7 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.drawing import draws_batch, judges_without_gradients
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.loops import call_graph
 from bessemer.conversion.reductions import Reductions
 from bessemer.conversion.syntax import Definition, assigned, free_names, parameters, walk

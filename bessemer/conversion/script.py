@@ -14,15 +14,14 @@ import libcst as cst
 from bessemer.conversion.normal import Normal
 from bessemer.conversion.option import Option
 from bessemer.conversion.options import Options, find_options
+from bessemer.conversion.program import Program, understand
 from bessemer.conversion.syntax import (
     Definition,
-    Program,
     assigned,
     expressions,
     literal_text,
     small,
     statements,
-    understand,
     walk,
 )
 from bessemer.errors import ConversionError

@@ -15,12 +15,14 @@ import libcst as cst
 from bessemer.conversion.attributes import FILLS, Attributes, Keeping
 from bessemer.conversion.flow import Flow, Loop
 from bessemer.conversion.holders import Holder, Placer, Wish, within
-from bessemer.conversion.inference import STATEFUL, Kind, Kinds
+from bessemer.conversion.inference import Kinds
+from bessemer.conversion.kinds import STATEFUL, Kind
 from bessemer.conversion.loops import LoaderLoop, Training
 from bessemer.conversion.plan import Question
+from bessemer.conversion.program import Program
 from bessemer.conversion.reductions import Reduction, Reductions
 from bessemer.conversion.script import Script
-from bessemer.conversion.syntax import Program, assigned, fresh_name, walk
+from bessemer.conversion.syntax import assigned, fresh_name, walk
 
 _ADDED = (Reduction.SUM, Reduction.SIZE, Reduction.MEAN)
 _NEVER_CARRIED = STATEFUL | {Kind.LOADER, Kind.DATASET, Kind.DEVICE, Kind.CRITERION, Kind.SETTINGS}

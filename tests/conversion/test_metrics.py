@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.conversion.metrics import label_words, metric_name, phase_in, printed_fields, words_of
-from bessemer.conversion.syntax import understand, walk
+from bessemer.conversion.program import understand
+from bessemer.conversion.syntax import walk
 
 PRINTS = {
     '"Loss: {:.4f}".format(loss)': [("Loss: ", "loss", "")],

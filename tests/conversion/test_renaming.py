@@ -9,8 +9,9 @@ from pathlib import Path
 import libcst as cst
 
 from bessemer.conversion import convert
+from bessemer.conversion.program import understand
 from bessemer.conversion.roles import ROOMS
-from bessemer.conversion.syntax import understand, walk
+from bessemer.conversion.syntax import walk
 from conversion.converted_projects import DIGITS, Project
 
 KEPT = {"__init__", "__call__", "__len__", "__getitem__", "forward", "self", "super"}

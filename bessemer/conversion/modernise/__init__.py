@@ -34,7 +34,7 @@ from bessemer.conversion.modernise import (
 )
 from bessemer.conversion.modernise.base import Ask, Change, Code, Leave, Modern, Noted
 from bessemer.conversion.modernise.edits import Edit, Text, collide, is_sound
-from bessemer.conversion.syntax import understand
+from bessemer.conversion.program import understand
 
 __all__ = ["RULES", "Modern", "Noted", "modernised"]
 

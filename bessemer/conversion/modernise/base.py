@@ -15,7 +15,8 @@ import libcst as cst
 from libcst import metadata
 
 from bessemer.conversion.modernise.edits import Edit, Text
-from bessemer.conversion.syntax import NodeT, Program
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import NodeT
 
 
 @dataclass(frozen=True)

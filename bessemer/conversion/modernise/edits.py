@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.syntax import Program
+from bessemer.conversion.program import Program
 
 _NEWLINE = re.compile(r"\r\n?|\n")
 Span = tuple[int, int]

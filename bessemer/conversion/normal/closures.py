@@ -19,7 +19,8 @@ from bessemer.conversion.normal.handing import Hander
 from bessemer.conversion.normal.judging import Judge
 from bessemer.conversion.normal.places import Places, Tracer
 from bessemer.conversion.normal.reading import Readings
-from bessemer.conversion.syntax import every, understand, walk
+from bessemer.conversion.program import understand
+from bessemer.conversion.syntax import every, walk
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import libcst as cst
 
 from bessemer.conversion.normal.places import Places, Tracer
 from bessemer.conversion.plan import Rewrite
-from bessemer.conversion.syntax import Program, argument, code_of, literal_text, small, understand, walk
+from bessemer.conversion.program import Program, understand
+from bessemer.conversion.syntax import argument, code_of, literal_text, small, walk
 
 _SPAWN = ("torch.multiprocessing.spawn", "torch.multiprocessing.spawn.spawn")
 _WRAPPERS = frozenset(

@@ -10,7 +10,8 @@ import libcst as cst
 
 from bessemer.conversion.flow import Flow
 from bessemer.conversion.normal.reading import Readings
-from bessemer.conversion.syntax import Definition, Program, method_named, self_parameter, walk, walk_own
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import Definition, method_named, self_parameter, walk, walk_own
 
 _PLAIN_NODES = (
     cst.Integer,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import libcst as cst
 
 from bessemer.conversion.normal.names import find_names
-from bessemer.conversion.syntax import Definition, Program, is_method, method_named, walk
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import Definition, is_method, method_named, walk
 
 
 class Readings:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import STATEFUL, Kind
+from bessemer.conversion.kinds import STATEFUL, Kind
 from bessemer.conversion.refusals.base import Refusal, refusal
 from bessemer.conversion.rewrites.tracking import stateful
 from bessemer.conversion.syntax import walk
@@ -20,7 +20,7 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
     if not held:
         return
     for top, found in held.items():
-        for missing in (x for x in found if not x.surely):
+        for missing in (x for x in found if not x.reached.surely):
             yield refusal(
                 analysis,
                 top.where,
@@ -28,7 +28,7 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
                 "models, optimizers and schedulers that are made in any case",
                 f"give {missing.code} a value in any case, such as None",
             )
-    known = frozenset().union(*(x.value.origins for found in held.values() for x in found))
+    known = frozenset().union(*(x.reached.value.origins for found in held.values() for x in found))
     places = " and ".join(dict.fromkeys(top.where.name.value for top in held))
     for call in walk(program.module, cst.Call):
         value = kinds.of(call)

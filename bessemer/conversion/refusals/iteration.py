@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.refusals.base import Refusal, refusal
 
 

@@ -15,7 +15,8 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.plan import Question, Rewrite, Unconverted
-from bessemer.conversion.syntax import Program, code_of
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import code_of
 
 Left = cst.CSTNode | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNode]
 """What a rewrite may leave in the place of a node."""
@@ -85,6 +86,32 @@ class Rewriter(cst.CSTTransformer):
     def call_run(self, member: str, args: Sequence[cst.Arg]) -> cst.Call:
         """Return `run.member(...)`."""
         return cst.Call(self.on_run(member), list(args))
+
+
+class LoopRewriter(Rewriter):
+    """A rewrite that puts something in front of loops."""
+
+    def in_front(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
+        """Return a loop with what stands in front of it, or the loop alone."""
+        raise NotImplementedError
+
+    def leave_For(self, original_node: cst.For, updated_node: cst.BaseStatement) -> LeftStatement:
+        """Put something in front of a `for`."""
+        return self.in_front(original_node, updated_node)
+
+    def leave_While(self, original_node: cst.While, updated_node: cst.BaseStatement) -> LeftStatement:
+        """Put something in front of a `while`."""
+        return self.in_front(original_node, updated_node)
+
+    def put_in_front(
+        self, original: cst.BaseStatement, updated: cst.BaseStatement, calls: Sequence[str], reason: str
+    ) -> LeftStatement:
+        """Return a loop with statements in front of it, and note them."""
+        if not calls:
+            return updated
+        header = self.program.code(original).splitlines()[0]
+        self.note(original, "\n".join([*calls, header]), reason, before=header)
+        return cst.FlattenSentinel([*(statement(x) for x in calls), updated])
 
 
 class Together(cst.CSTTransformer):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import libcst as cst
 
-from bessemer.conversion.syntax import Program, expressions
+from bessemer.conversion.program import Program
+from bessemer.conversion.syntax import expressions
 
 _QUERIES = frozenset(
     {

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import libcst as cst
 
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.rewrites.base import Case, Rewriter, plain_args
 from bessemer.conversion.syntax import code_of, walk
 

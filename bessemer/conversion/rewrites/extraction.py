@@ -13,7 +13,7 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.flow import Flow
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.rewrites.base import Case, Left, Rewriter
 from bessemer.conversion.syntax import fresh_name, statements, walk
 

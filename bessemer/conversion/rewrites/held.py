@@ -12,10 +12,10 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.holders import Holder, Variable
-from bessemer.conversion.rewrites.base import LeftStatement, Rewriter
+from bessemer.conversion.rewrites.base import LeftStatement, LoopRewriter
 
 
-class HeldRewriter(Rewriter):
+class HeldRewriter(LoopRewriter):
     """Makes the holders of one kind and sends all uses of their variables through them."""
 
     reason: str
@@ -58,15 +58,10 @@ class HeldRewriter(Rewriter):
             return cst.RemoveFromParent() if original_node in self._removed else updated_node
         return self._make(holder, original_node, updated_node)
 
-    def leave_For(self, original_node: cst.For, updated_node: cst.BaseStatement) -> LeftStatement:
+    def in_front(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
         """Make a holder in front of a loop."""
-        holder = self._at.get(original_node)
-        return updated_node if holder is None else self._make(holder, original_node, updated_node)
-
-    def leave_While(self, original_node: cst.While, updated_node: cst.BaseStatement) -> LeftStatement:
-        """Make a holder in front of a loop."""
-        holder = self._at.get(original_node)
-        return updated_node if holder is None else self._make(holder, original_node, updated_node)
+        holder = self._at.get(original)
+        return updated if holder is None else self._make(holder, original, updated)
 
     def _make(self, holder: Holder, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
         made = self._creation(holder)

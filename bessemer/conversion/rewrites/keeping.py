@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 import libcst as cst
 
-from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter, statement
+from bessemer.conversion.rewrites.base import Case, LeftStatement, LoopRewriter
 
 
-class KeepingRewriter(Rewriter):
+class KeepingRewriter(LoopRewriter):
     """Puts `run.keep(...)` in front of loops."""
 
     kind = "keeping"
@@ -23,26 +23,15 @@ class KeepingRewriter(Rewriter):
         """The loops that change attributes."""
         return [x.loop for x in self.analysis.state.keepings]
 
-    def _before(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
+    def in_front(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
+        """Keep what this loop changes."""
         calls: list[str] = []
         for kept in self.analysis.state.keepings:
             if kept.loop is original:
                 names = ", ".join(f'"{name}"' for name in kept.names)
                 calls.append(f"{self.analysis.run}.keep({kept.code}, {names})")
-        if not calls:
-            return updated
-        header = self.program.code(original).splitlines()[0]
         reason = "the loop changes these attributes; kept over restarts"
-        self.note(original, "\n".join([*calls, header]), reason, before=header)
-        return cst.FlattenSentinel([*(statement(x) for x in calls), updated])
-
-    def leave_For(self, original_node: cst.For, updated_node: cst.BaseStatement) -> LeftStatement:
-        """Keep in front of a `for`."""
-        return self._before(original_node, updated_node)
-
-    def leave_While(self, original_node: cst.While, updated_node: cst.BaseStatement) -> LeftStatement:
-        """Keep in front of a `while`."""
-        return self._before(original_node, updated_node)
+        return self.put_in_front(original, updated, calls, reason)
 
 
 CASES = (

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import Kind, call_of
+from bessemer.conversion.inference import call_of
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
 from bessemer.conversion.rewrites.effects import is_free_of_effects
 from bessemer.conversion.syntax import small, statements, walk

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import libcst as cst
 
-from bessemer.conversion.inference import Kind
+from bessemer.conversion.kinds import Kind
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
 from bessemer.conversion.settings_module import field_line
 from bessemer.conversion.syntax import code_of, parameters, with_statements

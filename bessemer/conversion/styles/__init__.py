@@ -18,6 +18,7 @@ import libcst as cst
 from bessemer.conversion.normal.places import Places
 from bessemer.conversion.option import Spelling
 from bessemer.conversion.plan import Question
+from bessemer.conversion.program import understand
 from bessemer.conversion.styles.absls import find_absl
 from bessemer.conversion.styles.argv import find_argv
 from bessemer.conversion.styles.clicks import find_click
@@ -28,7 +29,7 @@ from bessemer.conversion.styles.fires import find_fire
 from bessemer.conversion.styles.locations import find_locations
 from bessemer.conversion.styles.objects import find_objects
 from bessemer.conversion.styles.view import View
-from bessemer.conversion.syntax import fresh_name, source_module, understand, walk
+from bessemer.conversion.syntax import fresh_name, source_module, walk
 
 __all__ = ["Restated", "Unified", "unify"]
 

@@ -22,7 +22,7 @@ _KINDS = {
 _KNOWN = frozenset(
     {"name", "default", "help", "enum_values", "lower_bound", "upper_bound", "short_name", "required"}
 )
-_TODO = "use DEFINE_integer, _float, _bool, _string, _enum with literals, FLAGS = flags.FLAGS, app.run(main)"
+_HINT = "use DEFINE_integer, _float, _bool, _string, _enum with literals, FLAGS = flags.FLAGS, app.run(main)"
 
 
 def find_absl(view: View) -> None:
@@ -45,7 +45,7 @@ def find_absl(view: View) -> None:
         if _name(view, node) == "absl.flags.FLAGS" and program.contexts.get(node) is not None:
             _flags(view, node, lines)
     if len(started) > 1 or (started and program.statement(started[0]) not in lines):
-        raise view.refuse(started[-1], "app.run that is not called once, at module level", _TODO)
+        raise view.refuse(started[-1], "app.run that is not called once, at module level", _HINT)
     for call in started:
         _start(view, call)
 
@@ -97,7 +97,7 @@ def _held(view: View, target: cst.Name, name: str) -> None:
     for use in view.reads(target) or ():
         outer = view.program.parent(use)
         if not (isinstance(outer, cst.Attribute) and outer.attr.value == "value"):
-            raise view.refuse(use, f"{target.value} is used otherwise than as {target.value}.value", _TODO)
+            raise view.refuse(use, f"{target.value} is used otherwise than as {target.value}.value", _HINT)
         view.edits.replaced[outer] = view.read(name)
 
 
@@ -121,7 +121,7 @@ def _read(view: View, node: cst.Attribute | cst.Name) -> None:
     if isinstance(outer, cst.Attribute) and not view.program.is_load(outer):
         raise view.refuse(outer, f"{view.program.code(outer)} is set", "use a variable")
     if isinstance(outer, cst.Attribute) and outer.attr.value in ("flag_values_dict", "flags_into_string"):
-        raise view.refuse(outer, f"{view.program.code(outer)} reads all flags at once", _TODO)
+        raise view.refuse(outer, f"{view.program.code(outer)} reads all flags at once", _HINT)
     view.edits.replaced[node] = cst.Name(view.name)
 
 
@@ -130,7 +130,7 @@ def _start(view: View, call: cst.Call) -> None:
     function = view.function(call.args[0].value) if len(call.args) == 1 else None
     given = parameters(function) if function is not None else ()
     if function is None or len(given) > 1 or function.decorators:
-        raise view.refuse(call, f"{view.program.code(call)} does not call a function of the program", _TODO)
+        raise view.refuse(call, f"{view.program.code(call)} does not call a function of the program", _HINT)
     only_named(view, function, [cst.ensure_type(call.args[0].value, cst.Name)])
     for param in given:
         for use in view.named(param.name.value):
@@ -138,7 +138,7 @@ def _start(view: View, call: cst.Call) -> None:
                 continue
             statement = view.program.statement(use)
             if not isinstance(small(statement), cst.Del) and not _checks_arguments(statement):
-                raise view.refuse(use, f"{use.value}, what is left of the command line, is used", _TODO)
+                raise view.refuse(use, f"{use.value}, what is left of the command line, is used", _HINT)
             view.edits.removed.add(statement)
     view.edits.replaced[function.params] = cst.Parameters()
     start = view.program.statement(call)
@@ -161,4 +161,4 @@ def _is(node: cst.BaseExpression | None, word: str) -> bool:
 
 
 def _refuse(view: View, call: cst.Call) -> ConversionError:
-    return view.refuse(call, f"{view.program.code(call)} cannot become a setting", _TODO)
+    return view.refuse(call, f"{view.program.code(call)} cannot become a setting", _HINT)

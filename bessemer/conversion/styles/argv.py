@@ -14,7 +14,7 @@ from bessemer.conversion.styles.view import View
 from bessemer.conversion.syntax import assigned, statements, walk
 
 _KINDS = {"builtins.int": "int", "builtins.float": "float", "builtins.str": "str"}
-_TODO = "give each argument a name at the top of the program, as in epochs = int(sys.argv[1])"
+_HINT = "give each argument a name at the top of the program, as in epochs = int(sys.argv[1])"
 
 
 def find_argv(view: View) -> None:
@@ -41,19 +41,19 @@ def find_argv(view: View) -> None:
         elif (read := _read(view, statement, inside)) is not None:
             number, setting = read
             if number in numbers:
-                raise view.refuse(statement, f"sys.argv[{number}] is read twice", _TODO)
+                raise view.refuse(statement, f"sys.argv[{number}] is read twice", _HINT)
             numbers[number] = setting
         else:
             raise view.refuse(
-                inside[0], f"{program.code(program.parent(inside[0]))}: an argument read here", _TODO
+                inside[0], f"{program.code(program.parent(inside[0]))}: an argument read here", _HINT
             )
         done.update(inside)
     left = [x for x in uses if x not in done and not _is_program_name(view, x)]
     if left:
-        raise view.refuse(left[0], f"{program.code(program.parent(left[0]))}: an argument read here", _TODO)
+        raise view.refuse(left[0], f"{program.code(program.parent(left[0]))}: an argument read here", _HINT)
     if sorted(numbers) != list(range(1, len(numbers) + 1)):
         raise view.refuse(
-            uses[0], "arguments of the command line that are not read one after the other", _TODO
+            uses[0], "arguments of the command line that are not read one after the other", _HINT
         )
     for number in sorted(numbers):
         view.add(numbers[number])

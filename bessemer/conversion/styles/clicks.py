@@ -44,12 +44,12 @@ def find_click(view: View) -> None:
     function = program.parent(found[0])
     other = next((x for x in found if _name(view, x) not in _DECORATORS), None)
     if other is not None or not isinstance(function, cst.FunctionDef):
-        raise view.refuse(other or found[0], f"{_name(view, other or found[0])} is no option", _TODO)
+        raise view.refuse(other or found[0], f"{_name(view, other or found[0])} is no option", _HINT)
     outside = next((x for x in found if program.parent(x) is not function), None)
     if outside is not None:
-        raise view.refuse(outside, "a second command of click", _TODO)
+        raise view.refuse(outside, "a second command of click", _HINT)
     if len(found) != len(function.decorators):
-        raise view.refuse(function, "a decorator beside those of click", _TODO)
+        raise view.refuse(function, "a decorator beside those of click", _HINT)
     start = _start(view, function)
     settings = {}
     for decorator in found:
@@ -58,11 +58,11 @@ def find_click(view: View) -> None:
             settings[name] = setting
     unknown = [x.name.value for x in parameters(function) if x.name.value not in settings]
     if unknown or len(settings) != len(parameters(function)):
-        raise view.refuse(function, "parameters and options of click that do not agree", _TODO)
+        raise view.refuse(function, "parameters and options of click that do not agree", _HINT)
     start_with_options(view, function, start, settings)
 
 
-_TODO = "use one command with @click.option and @click.argument, and plain types and defaults"
+_HINT = "use one command with @click.option and @click.argument, and plain types and defaults"
 
 
 def _name(view: View, decorator: cst.Decorator) -> str:
@@ -215,4 +215,4 @@ class _Reader:
         return isinstance(node, cst.Name) and node.value == "False"
 
     def _refuse(self, what: str) -> ConversionError:
-        return self.view.refuse(self.decorator, f"{' '.join(what.split())} cannot become a setting", _TODO)
+        return self.view.refuse(self.decorator, f"{' '.join(what.split())} cannot become a setting", _HINT)

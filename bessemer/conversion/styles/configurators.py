@@ -16,7 +16,7 @@ from bessemer.conversion.styles.setting import Setting, comment_on, kind_of
 from bessemer.conversion.styles.view import View
 from bessemer.conversion.syntax import literal_text, small, walk
 
-_TODO = "write the constants that the file sets into the program, or use argparse"
+_HINT = "write the constants that the file sets into the program, or use argparse"
 
 
 def find_configurator(view: View, root: Path) -> None:
@@ -34,7 +34,7 @@ def find_configurator(view: View, root: Path) -> None:
     if place is None:
         return
     if not _configures(root / path):
-        raise view.refuse(place, f"exec of {path}: what it sets cannot be said without running it", _TODO)
+        raise view.refuse(place, f"exec of {path}: what it sets cannot be said without running it", _HINT)
     before = lines[: lines.index(place)]
     settings: dict[str, Setting] = {}
     for statement in before:

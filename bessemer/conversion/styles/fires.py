@@ -16,7 +16,7 @@ from bessemer.conversion.syntax import argument, assigned, literal_text, paramet
 from bessemer.errors import ConversionError
 
 _FIRE, _TYPER = "fire.Fire", "typer.run"
-_TODO = "give the command line one function whose parameters have plain defaults or types"
+_HINT = "give the command line one function whose parameters have plain defaults or types"
 
 
 def find_fire(view: View) -> None:
@@ -32,7 +32,7 @@ def find_fire(view: View) -> None:
         statement = program.statement(call)
         is_alone = len(calls) == 1 and statement in list(view.lines()) and len(call.args) == 1
         if function is None or not is_alone or function.decorators:
-            raise view.refuse(call, f"{program.code(call)} does not call one function of the program", _TODO)
+            raise view.refuse(call, f"{program.code(call)} does not call one function of the program", _HINT)
         only_named(view, function, [cst.ensure_type(call.args[0].value, cst.Name)])
         _convert(view, function, statement, program.imported(call.func) == _FIRE)
         return
@@ -49,7 +49,7 @@ def _find_app(view: View) -> None:
     pair = assigned(statement)
     app = pair[0][0] if pair is not None and pair[1] is made[0] else None
     if len(made) > 1 or not isinstance(app, cst.Name):
-        raise view.refuse(made[-1], "several apps of typer", _TODO)
+        raise view.refuse(made[-1], "several apps of typer", _HINT)
     functions: list[cst.FunctionDef] = []
     starts: list[cst.BaseStatement] = []
     for use in view.named(app.value):
@@ -62,11 +62,11 @@ def _find_app(view: View) -> None:
         elif isinstance(outer, cst.Call) and outer.func is use and not outer.args:
             starts.append(program.statement(use))
         else:
-            raise view.refuse(use, f"{app.value} is used for more than one command", _TODO)
+            raise view.refuse(use, f"{app.value} is used for more than one command", _HINT)
     if len(functions) != 1 or len(starts) != 1 or len(functions[0].decorators) != 1:
-        raise view.refuse(made[0], f"typer with {len(functions)} commands", _TODO)
+        raise view.refuse(made[0], f"typer with {len(functions)} commands", _HINT)
     if starts[0] not in list(view.lines()) or not isinstance(small(starts[0]), cst.Expr):
-        raise view.refuse(starts[0], "the app of typer is not called at module level", _TODO)
+        raise view.refuse(starts[0], "the app of typer is not called at module level", _HINT)
     only_named(view, functions[0], [])
     view.edits.removed.add(statement)
     _convert(view, functions[0], starts[0], is_fire=False)
@@ -75,7 +75,7 @@ def _find_app(view: View) -> None:
 def _convert(view: View, function: cst.FunctionDef, start: cst.BaseStatement, is_fire: bool) -> None:
     star = function.params.star_arg if isinstance(function.params.star_arg, cst.Param) else None
     if star is not None or function.params.star_kwarg is not None:
-        raise view.refuse(function, f"{function.name.value} takes any arguments", _TODO)
+        raise view.refuse(function, f"{function.name.value} takes any arguments", _HINT)
     settings = {}
     for position, param in enumerate(parameters(function)):
         read = _of_fire if is_fire else _of_typer
@@ -115,11 +115,11 @@ def _of_typer(view: View, function: cst.FunctionDef, param: cst.Param, position:
         f"--{name.replace('_', '-')}",
     )
     if any("/" in x for x in flags):
-        raise view.refuse(param, f"{flags[0]}: a pair of flags of typer", _TODO)
+        raise view.refuse(param, f"{flags[0]}: a pair of flags of typer", _HINT)
     text = literal_text(argument(mark, "help")) or "" if mark is not None else ""
     known = {"help", "default", "show_default", "min", "max", "metavar", "rich_help_panel"}
     if mark is not None and {x.keyword.value for x in mark.args if x.keyword is not None} - known:
-        raise view.refuse(param, f"{view.program.code(mark)} is more than a default and a help text", _TODO)
+        raise view.refuse(param, f"{view.program.code(mark)} is more than a default and a help text", _HINT)
     kind = _kind(view, param, annotation, default)
     off = tuple(f"--no-{x[2:]}" for x in flags if x.startswith("--")) if kind == "bool" else ()
     spelt = (name,) if is_argument else flags

@@ -9,9 +9,10 @@ from libcst import metadata
 
 from bessemer.conversion.normal.guards import is_guard
 from bessemer.conversion.normal.places import Places
+from bessemer.conversion.program import Program
 from bessemer.conversion.styles.edits import Edits
 from bessemer.conversion.styles.setting import Setting
-from bessemer.conversion.syntax import Program, assigned, fresh_name, parameters, small, statements, walk
+from bessemer.conversion.syntax import assigned, fresh_name, parameters, small, statements, walk
 from bessemer.errors import ConversionError
 
 _PARSER = "argparse.ArgumentParser"
