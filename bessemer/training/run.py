@@ -124,7 +124,7 @@ class Run:
                     expected="an object with state_dict() and load_state_dict()",
                     todo="keep plain values in run.carry(...)",
                 )
-            self._session.track(name, value)
+            self._session.tracked.add(name, value)
 
     def _track_tensors(self, name: str, value: Any) -> None:
         held = Tensors(value)
@@ -136,7 +136,7 @@ class Run:
             )
         known = self._session.tracked.values()
         if not any(isinstance(x, Tensors) and x.value is value for x in known):
-            self._session.track(name, held)
+            self._session.tracked.add(name, held)
 
     def keep(self, owner: Any, *names: str) -> None:
         """Name attributes of an object that must survive a restart: counters, best values, histories.

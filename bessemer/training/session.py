@@ -14,7 +14,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from torch import nn
-from torch.optim import Optimizer
 
 from bessemer.data.datasets import fingerprint
 from bessemer.data.generators import preserved_generators
@@ -35,6 +34,7 @@ from bessemer.training.replay import Done, Frame
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, snapshot
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
+from bessemer.training.tracked import Tracked
 from bessemer.training.values import Carried, Kept, Totals
 from bessemer.utils.events import Note, Progress
 
@@ -48,7 +48,7 @@ class Session:
         self.outlet = surroundings.outlet
         self.created = Created()
         self.models: list[nn.Module] = []
-        self.tracked: dict[str, Any] = {}
+        self.tracked = Tracked()
         self.loaders: WeakValueDictionary[int, Loader[Any]] = WeakValueDictionary()
         self.values: WeakValueDictionary[int, Carried] = WeakValueDictionary()
         self.examples: dict[int, np.ndarray[Any, Any]] = {}
@@ -69,10 +69,10 @@ class Session:
         self.hooks = StepHooks(
             self.reducer,
             self.group,
-            self._is_tracked,
+            self.tracked.holds,
             self._check_may_step,
             surroundings.stopwatch.stepped,
-            lambda: not any(isinstance(x, Optimizer) for x in self.tracked.values()),
+            lambda: not self.tracked.has_optimizer,
         )
         self.passes = Passes(
             self.group,
@@ -92,8 +92,7 @@ class Session:
         self.replay = replay_of(self.resume, surroundings.mode)
         self._loops: list[OuterLoop[Any]] = []
         self._left = False
-        self._kept: list[Any] = []
-        self._kept_in_turn: dict[int, list[Kept]] = {}
+        self._kept: dict[int, list[Any]] = {}
         self.step_between = -1
         self._num_turns = 0
         self.resumes_in_turn = False
@@ -112,16 +111,6 @@ class Session:
 
     # What Run asks
 
-    def track(self, name: str, value: Any) -> None:
-        """Remember an object under a name; another one of that name gets a number."""
-        if any(known is value for known in self.tracked.values()):
-            return
-        number, free = 1, name
-        while free in self.tracked:
-            number += 1
-            free = f"{name}_{number}"
-        self.tracked[free] = value
-
     def add_loader(self, loader: Loader[Any]) -> None:
         """Remember a new loader."""
         if loader.remark:
@@ -136,12 +125,10 @@ class Session:
         self._keep(values)
 
     def _keep(self, value: Any) -> None:
-        # What belongs to the whole program is needed at its end; what a turn makes may go with it.
-        if not self._loops:
-            self._kept.append(value)
-        elif isinstance(value, Kept):
-            # The program does not hold it, as it holds loaders and carried values.
-            self._kept_in_turn.setdefault(self.depth, []).append(value)
+        # What belongs to the whole program is needed at its end; of what a turn makes, the program holds
+        # loaders and carried values itself, as long as it needs them.
+        if not self._loops or isinstance(value, Kept):
+            self._kept.setdefault(self.depth, []).append(value)
 
     def keep_example(self, model: nn.Module) -> None:
         """Keep the first input that a model is called with, to describe the logged model by."""
@@ -194,7 +181,7 @@ class Session:
 
     def turn_started(self, loop: OuterLoop[Any]) -> None:
         """Begin a turn."""
-        self._kept_in_turn = {x: kept for x, kept in self._kept_in_turn.items() if x < self.depth}
+        self._kept = {depth: kept for depth, kept in self._kept.items() if depth < self.depth}
         self.hooks.new_round()
         self.given.stopwatch.cut()
         self._num_turns += 1
@@ -388,9 +375,6 @@ class Session:
             if not any(value is model for value in chosen.values()):
                 chosen[f"placed.{number}"] = model
         return chosen
-
-    def _is_tracked(self, optimizer: Optimizer) -> bool:
-        return any(value is optimizer for value in self.tracked.values())
 
     def _check_may_step(self) -> None:
         if self.given.mode == "evaluate":
