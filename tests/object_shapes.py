@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import backward
 from torch.nn import functional
 
 from bessemer.training.run import Run
@@ -25,7 +26,7 @@ class Trainer:
 
     def step(self, batch: Any) -> float:
         self.num_steps += 1
-        loss = train_step(self.model, self.optimizer, batch)
+        loss = float(train_step(self.model, self.optimizer, batch))
         self.losses.append(loss)
         if loss < self.best["loss"]:
             self.best = {"loss": loss}
@@ -65,7 +66,7 @@ def an_object_that_each_epoch_makes(run: Run) -> Any:
         meter = Meter()
         run.keep(meter, "total", "count")
         for batch in loader:
-            meter.update(train_step(model, optimizer, batch))
+            meter.update(float(train_step(model, optimizer, batch)))
             run.log({"mean": meter.total / meter.count})
         run.log({"epoch mean": meter.total / meter.count, "batches": meter.count})
     return weights_of(model)
@@ -79,7 +80,7 @@ def updates_by_hand(run: Run) -> Any:
         for x, y in loader:
             model.zero_grad()
             loss = functional.mse_loss(model(x), y)
-            loss.backward()
+            backward(loss)
             for parameter in model.parameters():
                 assert parameter.grad is not None
                 parameter.data.add_(parameter.grad, alpha=-0.1)
@@ -94,7 +95,7 @@ def tensors_of_no_model(run: Run) -> Any:
     for _ in run.steps(11):
         x = torch.randn(6, 3)
         loss = ((x @ weight + rest[0] - x.sum(1, keepdim=True)) ** 2).mean()
-        loss.backward()
+        backward(loss)
         with torch.no_grad():
             for tensor in (weight, *rest):
                 assert tensor.grad is not None

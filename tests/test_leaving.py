@@ -102,15 +102,22 @@ def test_a_run_keeps_what_its_program_leaves(tmp_path: Path) -> None:
         return [
             run.save([1], "models/model.pt"),
             run.save([1], "/home/me/other.pt"),
+            run.copy("models/model.pt", "best.pt"),
             run.figure(figure, "curve"),
             run.figure(figure, "plots/curve.svg"),
         ]
 
     ran = run_program(program, tmp_path)
-    names = ["models/model.pt", "other.pt", "curve.png", "plots/curve.svg"]
+    names = ["models/model.pt", "other.pt", "best.pt", "curve.png", "plots/curve.svg"]
     assert ran.result == [tmp_path / name for name in names]
     assert all(path.is_file() for path in ran.result)
-    assert ran.files == ["files/model.pt", "files/other.pt", "figures/curve.png", "figures/curve.svg"]
+    assert ran.files == [
+        "files/model.pt",
+        "files/other.pt",
+        "files/best.pt",
+        "figures/curve.png",
+        "figures/curve.svg",
+    ]
 
 
 def test_a_figure_that_matplotlib_draws_is_a_picture(tmp_path: Path) -> None:

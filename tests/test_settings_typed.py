@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bessemer.config.loading import load_settings
+from bessemer.config.settings import Settings
 from bessemer.errors import SettingsError
 from settings_examples import Digits, Torn, Write, refused, settings_of, typed
 
@@ -163,3 +164,15 @@ def test_two_values_for_one_are_refused() -> None:
 def test_a_value_without_a_flag_is_refused() -> None:
     assert "'0.1'" in refused("0.1").found
     assert "'-lr'" in refused("-lr", "0.1").found
+
+
+def test_a_namespace_of_settings_may_be_changed_and_has_the_projects_own_alone() -> None:
+    class Own(Settings):
+        lr: float = 0.1
+
+    settings = Own()
+    options = settings.as_namespace()
+    options.lr = options.lr / 2
+    options.device = "cpu"
+    assert vars(options) == {"lr": 0.05, "device": "cpu"}
+    assert settings.lr == 0.1

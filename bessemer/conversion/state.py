@@ -171,10 +171,9 @@ class _Finder:
             function = self.program.function(node)
             reason = f"its batches are not taken by a for statement at {where}"
             for origin in value.origins - training:
+                self.whole.setdefault(origin, reason)
                 if function in self.training.stepping:
                     self.by_hand = self.by_hand or reason
-                else:
-                    self.whole.setdefault(origin, reason)
 
     def _is_unfollowed(self, node: cst.CSTNode) -> bool:
         arg = self.program.parent(node)

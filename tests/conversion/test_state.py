@@ -73,6 +73,41 @@ def test_an_evaluation_that_is_steered_by_data_sees_whole_batches(
     assert analysis.script.program.line(loader) == 7
 
 
+@pytest.mark.parametrize("line", ["meter.add(model(x).sum())", "meter.total = y", "meter.seen[0] += 1"])
+def test_an_evaluation_that_an_object_remembers_sees_whole_batches(
+    line: str, analyzed: Callable[[str], Analysis]
+) -> None:
+    meter = """
+class Meter:
+    def __init__(self):
+        self.total, self.seen = 0, [0]
+    def add(self, value):
+        self.total += value
+
+def main():
+    meter = Meter()"""
+    analysis = analyzed(program(evaluate=line).replace("\ndef main():", meter))
+    (loader,) = analysis.state.whole
+    assert "test_loader" in analysis.script.program.code(analysis.script.program.statement(loader))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "first, _ = next(iter(test_loader))",
+        "sizes = [len(y) for x, y in test_loader]",
+        "for a, b in zip(test_loader, range(3)): total += 1",
+    ],
+)
+def test_a_loader_whose_batches_are_not_taken_by_a_for_statement_gives_whole_ones(
+    line: str, analyzed: Callable[[str], Analysis]
+) -> None:
+    text = program().replace("        for x, y in test_loader:\n            pass\n", f"        {line}\n")
+    analysis = analyzed(text.replace("            total += len(y)\n", ""))
+    (loader,) = analysis.state.whole
+    assert "test_loader" in analysis.script.program.code(analysis.script.program.statement(loader))
+
+
 def test_a_name_that_two_loops_use_has_two_lives(analyzed: Callable[[str], Analysis]) -> None:
     analysis = analyzed(program())
     names = [(holder.name, holder.kind) for holder in analysis.state.holders]

@@ -48,6 +48,7 @@ CASES = (
             def step(self, loss):
                 self.optimizer.step()
                 self.num_steps += 1
+                self.last = loss
                 self.losses.append(loss)
         def main():
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -67,11 +68,12 @@ CASES = (
             def step(self, loss):
                 self.optimizer.step()
                 self.num_steps += 1
+                self.last = loss
                 self.losses.append(loss)
         def main():
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             trainer = Trainer(optimizer)
-            run.keep(trainer, "num_steps", "losses")
+            run.keep(trainer, "num_steps", "last", "losses")
             for epoch in range(9):
                 trainer.step(loss())
             print(trainer.losses)

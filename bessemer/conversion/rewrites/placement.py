@@ -219,6 +219,48 @@ CASES = (
         """,
     ),
     Case(
+        "moved in some of several branches, it is placed where it is made",
+        """
+        import torch
+        def main(several, device):
+            model = torch.nn.Linear(2, 1)
+            if several:
+                print("several")
+                model.cuda()
+            else:
+                model.to(device)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        """,
+        """
+        import torch
+        def main(several, device):
+            model = run.place(torch.nn.Linear(2, 1))
+            if several:
+                print("several")
+                model.to(run.device)
+            else:
+                model.to(device)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        """,
+    ),
+    Case(
+        "something unknown whose parameters are trained is a model",
+        """
+        import torch
+        import zoo
+        def main():
+            model = zoo.create("small")
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        """,
+        """
+        import torch
+        import zoo
+        def main():
+            model = run.place(zoo.create("small"))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        """,
+    ),
+    Case(
         "a model that is trained and never moved is placed where it is made",
         """
         import torch
