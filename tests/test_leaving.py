@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bessemer.errors import UserError
 from bessemer.training.leaving import figure_to_file, inside, save_to_file
 from runs import run_program
+from workers import run_on_workers
 
 FOLDER = Path("/runs/digits/1")
 
@@ -118,6 +119,20 @@ def test_a_run_keeps_what_its_program_leaves(tmp_path: Path) -> None:
         "figures/curve.png",
         "figures/curve.svg",
     ]
+
+
+def save_and_read(run: Any) -> list[int]:
+    found = []
+    for number in range(20):
+        run.save(torch.full((50_000,), number), "big.pt")
+        found.append(int(torch.load(run.saved("big.pt"))[0]))
+        run.saved("big.pt")  # nobody writes before all have read
+    return found
+
+
+def test_what_was_saved_is_there_for_every_worker(tmp_path: Path) -> None:
+    ran = run_on_workers(save_and_read, 2, tmp_path)
+    assert [x.result for x in ran] == [list(range(20))] * 2
 
 
 def test_a_figure_that_matplotlib_draws_is_a_picture(tmp_path: Path) -> None:

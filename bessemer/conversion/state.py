@@ -198,7 +198,7 @@ class _Finder:
         after = flow.live_after(loop)
         lost = (stored - before) & after
         for name in sorted(lost):
-            first = next(x for x in self.program.occurrences(name, function) if x.value == name)
+            first = next(iter(self.program.occurrences(name, function)), loop)
             self.questions.append(
                 Question(
                     self.program.where(first),

@@ -299,6 +299,12 @@ class Run:
             self._session.outlet.file(target, "files")
         return target
 
+    def saved(self, name: str | os.PathLike[str]) -> Path:
+        """Return where `save` wrote a file, once the main worker has written it; call it on every worker."""
+        self._session.settle()
+        self._session.group.gather_objects(None)
+        return inside(self.output_dir, name)
+
     def copy(self, name: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
         """Copy a file that `save` wrote, as `shutil.copyfile` would, and keep the copy with the run.
 

@@ -70,6 +70,9 @@ class Run:
     def save(self, value: Any, name: str) -> None:
         torch.save(value, self.output_dir / name)
 
+    def saved(self, name: str) -> Path:
+        return self.output_dir / name
+
 
 def main(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     bessemer.Run = Run  # type: ignore[misc, assignment]

@@ -135,7 +135,7 @@ LINES = {
             "carry = run.carry(best_acc=0.0, history=[])",
             "carry.history.append(acc)",
             "if acc > carry.best_acc:",
-            'net.load_state_dict(torch.load(run.output_dir / "best.pt"))',
+            'net.load_state_dict(torch.load(run.saved("best.pt")))',
             'print("data:", args.data_arg)',
             "net.load_state_dict(torch.load(args.resume))",
         ],
@@ -186,7 +186,7 @@ LINES = {
         "training/trainer": [
             "totals.train_loss += loss.item() * run.share",
             "x, y = Variable(on_device(run, cuda, x)), Variable(on_device(run, cuda, y))",
-            'sorter = torch.load(run.output_dir / "sorter.pt", weights_only=False)',
+            'sorter = torch.load(run.saved("sorter.pt"), weights_only=False)',
         ],
         "training/evaluation": ["totals.test_loss += F.nll_loss(scores, y, size_average=False).item()"],
         "utils/metrics": ["return x.to(run.device, non_blocking=True) if cuda else x"],

@@ -96,7 +96,7 @@ class SavingRewriter(Rewriter):
             return changed
         if original_node in self._loads:
             first = updated_node.args[0]
-            path = cst.BinaryOperation(self.on_run("output_dir"), cst.Divide(), first.value)
+            path = self.call_run("saved", [cst.Arg(first.value)])
             args = [first.with_changes(value=path), *updated_node.args[1:]]
             changed = updated_node.with_changes(args=args)
             self.note(original_node, changed, "the file that run.save wrote")
@@ -155,7 +155,7 @@ CASES = (
         def main(model):
             run.save(model.state_dict(), "best.pt")
             run.copy("best.pt", "last.pt")
-            model.load_state_dict(torch.load(run.output_dir / "best.pt", weights_only=True))
+            model.load_state_dict(torch.load(run.saved("best.pt"), weights_only=True))
             other = torch.load("pretrained.pt")
         """,
     ),
