@@ -45,7 +45,10 @@ class Metric:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """One `run.log(...)`, to stand behind the statement `after`; `shown` is the `print`."""
+    """One `run.log(...)`, to stand behind the statement `after`.
+
+    `shown` is the `print`, or the call of `backward` where nothing prints the loss.
+    """
 
     after: cst.BaseStatement
     function: cst.FunctionDef
@@ -70,6 +73,8 @@ def find_logs(script: Script, kinds: Kinds, training: Training, state: State) ->
         for call in walk(function, cst.Call):
             if script.program.imported(call.func) == "builtins.print":
                 finder.visit(function, call)
+    if not any(name.startswith("train/") for name in finder.names):
+        finder.losses()
     metric, mode = _best(list(finder.names))
     return Logs(tuple(finder.logs), tuple(finder.unconverted), metric, mode)
 
@@ -127,6 +132,35 @@ class _Finder:
         for place, group in self._places(statement, None if inside else trained, new):
             if isinstance(self.program.parent(place), cst.IndentedBlock):
                 self.logs.append(Log(place, function, call, tuple(group)))
+
+    def losses(self) -> None:
+        """Log what is minimised, where the program prints no number of its training."""
+        found: dict[str, cst.Call] = {}
+        for function in self.script.callables:
+            for call in walk(function, cst.Call) if function in self.training.stepping else ():
+                method = call_of(call, "backward")
+                is_plain = method is not None and isinstance(method.value, cst.Name)
+                own = self.program.enclosing(call, cst.FunctionDef) is function
+                if is_plain and own and isinstance(small(self.program.statement(call)), cst.Expr):
+                    assert method is not None
+                    found.setdefault(self.program.code(method.value), call)
+        for name, call in found.items():
+            around = self.program.function(call)
+            assert around is not None
+            method = cst.ensure_type(call.func, cst.Attribute)
+            metric = Metric("train/loss" if len(found) == 1 else f"train/{name}", method.value, detach=True)
+            self.names[metric.name] = None
+            self.logs.append(Log(self._step_behind(call), around, call, (metric,)))
+
+    def _step_behind(self, backward: cst.Call) -> cst.BaseStatement:
+        """Return the optimizer's step behind a `backward` in the same block, or the `backward` itself."""
+        here = self.program.statement(backward)
+        block = self.program.parent(here)
+        for step in self.training.steps:
+            statement = self.program.statement(step)
+            if self.program.parent(statement) is block and self.program.before(here, statement):
+                return statement
+        return here
 
     def _places(
         self, shown: cst.BaseStatement, loop: LoaderLoop | None, metrics: list[Metric]

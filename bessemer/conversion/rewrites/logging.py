@@ -1,7 +1,8 @@
 """Printed metrics are logged as well: `run.log({"train/loss": loss.detach()})`.
 
-The `print` stays. A loss of the training loop that is printed now and then is logged after each step;
-the names come from the words in front of the printed values.
+The `print` stays. A loss of the training loop that is printed now and then is logged after each step; the
+names come from the words in front of the printed values. Where the program prints no number of its
+training, what `backward` is called on is logged.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class LoggingRewriter(Rewriter):
             cst.DictElement(cst.SimpleString(f'"{metric.name}"'), self._value(metric)) for metric in metrics
         ]
         call = self.call_run("log", [cst.Arg(cst.Dict(elements))])
-        self.note(log.shown, call, "the metrics that this line prints, in the record of the run")
+        printed = self.program.imported(log.shown.func) == "builtins.print"
+        reason = "the metrics that this line prints" if printed else "what training minimises"
+        self.note(log.shown, call, f"{reason}, in the record of the run")
         return cst.SimpleStatementLine([cst.Expr(call)])
 
     def _value(self, metric: Metric) -> cst.BaseExpression:
@@ -152,6 +155,30 @@ CASES = (
             run.log({"val/accuracy": totals.hits / len(loader.dataset)})
         """,
         also=("totals",),
+    ),
+    Case(
+        "a program that prints no number of its training",
+        """
+        import torch
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for epoch in range(9):
+                loss = model(x).sum()
+                loss.backward()
+                optimizer.step()
+                print(progress)
+        """,
+        """
+        import torch
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for epoch in range(9):
+                loss = model(x).sum()
+                loss.backward()
+                optimizer.step()
+                run.log({"train/loss": loss.detach()})
+                print(progress)
+        """,
     ),
     Case(
         "counters and lengths are no metrics",
