@@ -22,7 +22,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune analyze convert verify check evaluate config doctor drill soak benchmark mlflow head \
+	validate-data train train-all tune analyze convert verify check evaluate config doctor drill soak benchmark corpus mlflow head \
 	head-stop build deploy clean lock ci
 
 help: ## Show this list
@@ -118,6 +118,11 @@ benchmark: $(STAMP) ## Measure against what one would use instead (hours; PAIRS=
 		$(BIN)/python benchmarks/$$name.py --pairs $(PAIRS) --out $(RESULTS)/$$name.json || \
 			failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "an error, or a missed bound:$$failed" >&2; exit 1; }
+
+corpus: $(STAMP) ## Convert, verify, train and kill the programs of a folder (DIR=folder RESULTS=benchmarks/results)
+	@test -n "$(DIR)" || { echo "error: give the folder of programs: make corpus DIR=..." >&2; exit 2; }
+	@mkdir -p $(RESULTS)
+	@$(BIN)/python benchmarks/corpus.py $(DIR) --out $(RESULTS)/corpus.json $(ARGS)
 
 mlflow: $(STAMP) ## Open the MLflow page on the local store (PORT=5000), until Ctrl-C
 	@$(BESSEMER) mlflow --port $(PORT)
