@@ -25,6 +25,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -165,8 +166,16 @@ def trained(
     outcome.trained = done.returncode == 0
     if not outcome.trained:
         outcome.trouble = last_lines(done)
-    for result in sorted((work / "runs").glob("*/*/result.json")):
-        outcome.metrics = tuple(sorted(json.loads(result.read_text(encoding="utf-8"))["metrics"]))
+    outcome.metrics = recorded(work / "runs" / "mlflow.db")
+
+
+def recorded(store: Path) -> tuple[str, ...]:
+    """Return the names of what the research code's metrics became in MLflow."""
+    if not store.is_file():
+        return ()
+    with contextlib.closing(sqlite3.connect(store)) as database:
+        names = {name for (name,) in database.execute("SELECT DISTINCT key FROM metrics")}
+    return tuple(sorted(x for x in names if not x.startswith(("epoch/", "system/", "account/"))))
 
 
 def killed_at_checkpoint(training: subprocess.Popen[bytes], runs: Path) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import settings as bounded
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from bessemer.config.loading import fields_of, load_settings, to_toml, value_at
+from bessemer.config.loading import fields_of, load_settings, to_toml, value_at, without_required
 from bessemer.config.settings import Scaling, Settings
 from bessemer.errors import SettingsError
 from settings_examples import Digits, Needy, Write, refused, settings_of, typed
@@ -141,6 +141,14 @@ def test_a_required_setting_without_a_value_says_so() -> None:
     with pytest.raises(SettingsError, match="path is required and has no value"):
         load_settings(Needy)
     assert load_settings(Needy, ["--path", "x"]).settings == Needy(path="x")
+
+
+def test_who_asks_where_runs_are_need_not_give_what_a_program_requires() -> None:
+    model = without_required(Needy)
+    given = ["--checkpoint.storage-path", "/elsewhere"]
+    assert load_settings(model, given).settings.checkpoint.storage_path == "/elsewhere"
+    assert load_settings(model, ["--path", "x"]).settings.model_dump()["path"] == "x"
+    assert without_required(Digits) is Digits
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

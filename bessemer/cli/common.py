@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bessemer.config.loading import LoadedSettings
     from bessemer.config.project import Project
+    from bessemer.config.settings import Settings
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -78,6 +79,14 @@ def load(
         file or project.settings_file,
         research_values(project.root, given) if given else None,
     )
+
+
+def sections(project: Project, arguments: list[str], file: Path | None) -> Settings:
+    """Load a project's settings for their sections: where runs are; the project's own may be missing."""
+    from bessemer.config.loading import load_settings, without_required
+
+    model = without_required(project.settings_class())
+    return load_settings(model, arguments, os.environ, file or project.settings_file).settings
 
 
 def console_for(json_output: bool = False) -> Console:

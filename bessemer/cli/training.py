@@ -16,6 +16,7 @@ from bessemer.cli.common import (
     console_for,
     load,
     ready,
+    sections,
 )
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def train(
     resumed = None
     if resume:
         name = "" if resume == NEWEST else resume
-        run_dir = find_run(
-            load(chosen, context.args, config).settings, chosen.name, name, needs_checkpoint=False
-        )
+        where = sections(chosen, context.args, config)
+        run_dir = find_run(where, chosen.name, name, needs_checkpoint=False)
         if is_complete(run_dir):
             console.print(f"run {run_dir.name} is complete: there is nothing to go on with", highlight=False)
             return
@@ -90,7 +90,7 @@ def evaluate(
 
     console = console_for(json_output)
     chosen = ready(project, console)
-    run_dir = find_run(load(chosen, context.args, None).settings, chosen.name, run)
+    run_dir = find_run(sections(chosen, context.args, None), chosen.name, run)
     loaded = load(chosen, context.args, settings_file_of(run_dir))
     found = judge(
         chosen.entry,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import CliSettingsSource, EnvSettingsSource
 from pydantic_settings import SettingsError as SourceSyntaxError
@@ -91,6 +91,15 @@ def load_settings(
             if _has(tree, dotted):
                 origins[dotted] = origin
     return LoadedSettings(_validated(model, merged, origins), origins, file)
+
+
+def without_required(model: type[Settings]) -> type[Settings]:
+    """Return a settings class in which nothing must be given, for whoever asks about the sections alone."""
+    required = {name: (Any, None) for name, x in model.model_fields.items() if x.is_required()}
+    if not required:
+        return model
+    made: type[Settings] = create_model(model.__name__, __base__=model, **required)  # type: ignore[call-overload]
+    return made
 
 
 def to_toml(settings: Settings) -> str:

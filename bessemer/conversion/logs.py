@@ -73,7 +73,7 @@ def find_logs(script: Script, kinds: Kinds, training: Training, state: State) ->
         for call in walk(function, cst.Call):
             if script.program.imported(call.func) == "builtins.print":
                 finder.visit(function, call)
-    if not any(name.startswith("train/") for name in finder.names):
+    if not any(finder.is_of_training(log) for log in finder.logs):
         finder.losses()
     metric, mode = _best(list(finder.names))
     return Logs(tuple(finder.logs), tuple(finder.unconverted), metric, mode)
@@ -133,8 +133,15 @@ class _Finder:
             if isinstance(self.program.parent(place), cst.IndentedBlock):
                 self.logs.append(Log(place, function, call, tuple(group)))
 
+    def is_of_training(self, log: Log) -> bool:
+        """Tell whether a log says how training goes, while it goes on."""
+        around = set(self.program.ancestors(log.after))
+        inside = any(top.loop in around for top in self.training.tops)
+        called = all(log.function is not top.where for top in self.training.tops)
+        return (inside or called) and any(x.name.startswith("train/") for x in log.metrics)
+
     def losses(self) -> None:
-        """Log what is minimised, where the program prints no number of its training."""
+        """Log what is minimised, where the program prints no number of its training as it goes on."""
         found: dict[str, cst.Call] = {}
         for function in self.script.callables:
             for call in walk(function, cst.Call) if function in self.training.stepping else ():
