@@ -26,7 +26,7 @@ class Trainer:
 
     def step(self, batch: Any) -> float:
         self.num_steps += 1
-        loss = float(train_step(self.model, self.optimizer, batch))
+        loss = float(train_step(self.model, self.optimizer, batch).detach())
         self.losses.append(loss)
         if loss < self.best["loss"]:
             self.best = {"loss": loss}
@@ -66,7 +66,7 @@ def an_object_that_each_epoch_makes(run: Run) -> Any:
         meter = Meter()
         run.keep(meter, "total", "count")
         for batch in loader:
-            meter.update(float(train_step(model, optimizer, batch)))
+            meter.update(float(train_step(model, optimizer, batch).detach()))
             run.log({"mean": meter.total / meter.count})
         run.log({"epoch mean": meter.total / meter.count, "batches": meter.count})
     return weights_of(model)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 from pydantic import Field
@@ -134,6 +134,7 @@ def test_a_real_number_is_drawn_within_its_bounds(low: float, high: float, seed:
 
 @bounded(max_examples=150, deadline=None)
 @given(st.floats(1e-12, 1e12), st.floats(1e-12, 1e12), st.integers())
+@example(1e-12, 1.0000000000000002e-12, 0)
 def test_a_logarithmic_number_is_drawn_within_its_bounds(low: float, high: float, seed: int) -> None:
     assume(low < high)
     assert low <= draw({"low": low, "high": high, "log": True}, random.Random(seed)) <= high

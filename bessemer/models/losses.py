@@ -25,7 +25,7 @@ from bessemer.models.buckets import Bucket, buckets
 from bessemer.utils.collectives import Group
 
 # What `backward()` and `torch.autograd.grad` call; private to torch, a test says when it has changed.
-_ENGINE = "_engine_run_backward"
+ENGINE = "_engine_run_backward"
 
 _Gradients = dict[torch.Tensor, torch.Tensor]
 
@@ -82,13 +82,13 @@ class GradientReducer:
         if group.size > 1:
             # A group of its own: what is told there may overtake gradients that are on their way.
             self._beside = group.beside()
-            self._engine = getattr(torch.autograd, _ENGINE)
-            setattr(torch.autograd, _ENGINE, functools.partial(self._run, self._engine))
+            self._engine = getattr(torch.autograd, ENGINE)
+            setattr(torch.autograd, ENGINE, functools.partial(self._run, self._engine))
 
     def close(self) -> None:
         """Leave torch as it was."""
         if self._engine is not None:
-            setattr(torch.autograd, _ENGINE, self._engine)
+            setattr(torch.autograd, ENGINE, self._engine)
             self._engine = None
         for handle in self._handles:
             handle.remove()

@@ -18,7 +18,7 @@ from torch.optim.optimizer import (
 )
 
 from bessemer.errors import TrainingError
-from bessemer.models.losses import GradientReducer
+from bessemer.models.losses import ENGINE, GradientReducer
 from bessemer.utils.collectives import Group
 
 
@@ -54,9 +54,9 @@ class StepHooks:
         self._by_hand = by_hand
         self._round: set[int] = set()
         self.step = 0
-        self._backward = torch.autograd.backward
-        # `Tensor.backward` calls this too, by its name.
-        torch.autograd.backward = self._counted
+        self._engine: Callable[..., Any] = getattr(torch.autograd, ENGINE)
+        self._inside = False
+        setattr(torch.autograd, ENGINE, self._counted)
         self._handles = [
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),
@@ -71,13 +71,19 @@ class StepHooks:
         """Take the hooks away."""
         for handle in self._handles:
             handle.remove()
-        torch.autograd.backward = self._backward
+        setattr(torch.autograd, ENGINE, self._engine)
 
-    def _counted(self, *args: Any, **kwargs: Any) -> None:
-        self._backward(*args, **kwargs)
-        if self._by_hand():
+    def _counted(self, *args: Any, **kwargs: Any) -> Any:
+        """Run torch's engine; a `backward()` that is no part of another one is a step by hand."""
+        is_part, self._inside = self._inside, True
+        try:
+            result = self._engine(*args, **kwargs)
+        finally:
+            self._inside = is_part
+        if kwargs.get("accumulate_grad") and not is_part and self._by_hand():
             self._may_step()
             self._after_step(self)
+        return result
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         self._may_step()

@@ -207,7 +207,8 @@ def draw(bounds: Mapping[str, Any], generator: random.Random) -> Any:
         value = math.exp(generator.uniform(math.log(low), math.log(end)))
     else:
         value = generator.uniform(low, end)
-    return min(high, max(low, math.floor(value))) if whole else value
+    # A logarithm and back may end a little beyond the bounds.
+    return min(high, max(low, math.floor(value) if whole else value))
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
