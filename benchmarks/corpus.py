@@ -143,8 +143,12 @@ def trained(
     program: Program, outcome: Outcome, project: Path, work: Path, environment: dict[str, str]
 ) -> None:
     """Train a project in a copy of the research code's folder, with a kill once it has a checkpoint."""
-    folder = work / "folder"
+    folder = work / "beside" / program.folder.name
     shutil.copytree(program.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("runs", ".git"))
+    for other in program.folder.parent.iterdir():
+        # What it reads as `../data` is there, but not copied.
+        if other != program.folder:
+            (folder.parent / other.name).symlink_to(other)
     base = [*BESSEMER, "train", "--project", str(project)]
     given = ["--research-args", program.arguments] if program.arguments else []
     settings = ["--checkpoint.every-steps", "1", "--checkpoint.storage-path", str(work / "runs")]
