@@ -12,21 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bessemer.conversion import emission, placing, refusals, sources
+from bessemer.conversion import refusals, sources
 from bessemer.conversion.analysis import Analysis, analyze_program
 from bessemer.conversion.downloads import find_fetches
-from bessemer.conversion.hints import Hint, hints_beside, hints_of
-from bessemer.conversion.merging import Change, Merge
 from bessemer.conversion.modernise.findings import findings
 from bessemer.conversion.normal.entries import left_out, pick_entry, reached
 from bessemer.conversion.notebooks.cells import place
 from bessemer.conversion.notebooks.runs import described
 from bessemer.conversion.plan import Move, Plan, Question, Rewrite, Unconverted
 from bessemer.conversion.planning import prepare
-from bessemer.conversion.project import Names, compose_project, manifest, package_name
 from bessemer.conversion.rewrites import uses_of_run
 from bessemer.conversion.rewrites.run_parameter import needing
 from bessemer.conversion.roles import PREPROCESSING, Room
+from bessemer.conversion.writing import emission, placing
+from bessemer.conversion.writing.hints import Hint, hints_beside, hints_of
+from bessemer.conversion.writing.merging import Change, Merge
+from bessemer.conversion.writing.project import Names, compose_project, manifest, package_name
 from bessemer.errors import ConversionError
 
 __all__ = [

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bessemer.conversion import chosen_run, convert, emission, foresee, is_current, placing, training_runs
-from bessemer.conversion.merging import Change, Kind
+from bessemer.conversion import chosen_run, convert, foresee, is_current, training_runs
 from bessemer.conversion.plan import Plan
+from bessemer.conversion.writing import emission, placing
+from bessemer.conversion.writing.merging import Change, Kind
 
 REPORT = "CONVERSION.md"
 

@@ -13,7 +13,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from bessemer.conversion import base, emission, placing
+from bessemer.conversion.writing import emission, merge_base, placing
 
 PYPROJECT = b'[tool.bessemer]\nname = "p"\n'
 FIRST = {"pyproject.toml": PYPROJECT, "p/a.py": b"a = 1\n\n\nb = 1\n", "p/b.py": b"b = 1\n", "p/c.py": b"\n"}
@@ -26,7 +26,7 @@ _SEEN = ("open", "os.", "fcntl.", "ctypes.dlsym", "shutil.")
 
 def old_project(out: Path) -> None:
     """Make a project that conversion wrote, and that somebody has changed since."""
-    for name, content in {**FIRST, base.FILE: base.packed(FIRST), **OWN, **EDITED}.items():
+    for name, content in {**FIRST, merge_base.FILE: merge_base.packed(FIRST), **OWN, **EDITED}.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(content)
 
@@ -43,8 +43,8 @@ def content_of(out: Path) -> dict[str, bytes]:
 
 def state_of(out: Path) -> str:
     """Say which project there is: the old one, the new one, or what differs from both."""
-    old = {**FIRST, base.FILE: base.packed(FIRST), **OWN, **EDITED}
-    new = {**MERGED, base.FILE: base.packed(SECOND), **OWN}
+    old = {**FIRST, merge_base.FILE: merge_base.packed(FIRST), **OWN, **EDITED}
+    new = {**MERGED, merge_base.FILE: merge_base.packed(SECOND), **OWN}
     found = content_of(out)
     return "old" if found == old else "new" if found == new else f"neither: {sorted(found)}"
 

@@ -14,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from bessemer.cli import entry
-from bessemer.conversion import Change, Conversion, base, convert, emission, foresee, is_current
+from bessemer.conversion import Change, Conversion, convert, foresee, is_current
 from bessemer.conversion.command import bring_up_to_date
-from bessemer.conversion.merging import Kind
+from bessemer.conversion.writing import emission, merge_base
+from bessemer.conversion.writing.merging import Kind
 from bessemer.errors import ConversionError
 from conversion.converted_projects import DIGITS
 from conversion.killed_writes import content_of
@@ -328,7 +329,7 @@ def test_a_file_that_was_deleted_stays_deleted_unless_it_has_changed(workplace: 
 
 def test_what_conversion_writes_no_more_goes_unless_it_was_edited(workplace: Workplace) -> None:
     extra = {"waves/old.py": b"x = 1\n", "waves/older/edited.py": b"x = 1\n"}
-    written = base.read(workplace.out)
+    written = merge_base.read(workplace.out)
     assert written is not None
     files = {**content_of(workplace.out), **extra}
     emission.write(workplace.out, files, {**written, **extra})
@@ -367,12 +368,12 @@ def test_another_name_for_the_project_leaves_its_package(workplace: Workplace) -
 
 def test_the_base_is_one_packed_file_that_no_tool_takes_for_code(workplace: Workplace) -> None:
     assert [x.name for x in (workplace.out / ".bessemer").iterdir()] == ["base.zip"]
-    assert (workplace.out / base.FILE).stat().st_size < 50_000
+    assert (workplace.out / merge_base.FILE).stat().st_size < 50_000
     noted = json.loads(workplace.read(emission.MANIFEST))
-    written = base.read(workplace.out)
+    written = merge_base.read(workplace.out)
     assert written is not None
     assert emission.digests(written) == noted["files"]
-    assert noted["files"].keys() == content_of(workplace.out).keys() - {emission.MANIFEST, base.FILE}
-    first = (workplace.out / base.FILE).read_bytes()
+    assert noted["files"].keys() == content_of(workplace.out).keys() - {emission.MANIFEST, merge_base.FILE}
+    first = (workplace.out / merge_base.FILE).read_bytes()
     workplace.convert()
-    assert (workplace.out / base.FILE).read_bytes() == first
+    assert (workplace.out / merge_base.FILE).read_bytes() == first

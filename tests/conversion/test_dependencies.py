@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 import pytest
 
-from bessemer.conversion.dependencies import find_dependencies, imported_packages, lock
+from bessemer.conversion.writing.dependencies import find_dependencies, imported_packages, lock
 
 
 def test_the_standard_library_and_relative_imports_need_nothing() -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.conversion import base, convert, emission, is_current, placing
-from bessemer.conversion.merging import Kind
-from bessemer.conversion.project import package_name
+from bessemer.conversion import convert, is_current
+from bessemer.conversion.writing import emission, merge_base, placing
+from bessemer.conversion.writing.merging import Kind
+from bessemer.conversion.writing.project import package_name
 from bessemer.errors import ConversionError, SourceError
 from conversion.converted_projects import CASES, DIGITS, Project
 from conversion.killed_writes import content_of
@@ -48,7 +49,7 @@ def test_what_the_user_added_is_kept(project: Path) -> None:
 
 def test_a_project_without_a_base_is_not_written_over_if_it_was_changed(project: Path) -> None:
     """One of an older Bessemer: it kept hashes of what it wrote, and no more."""
-    (project / base.FILE).unlink()
+    (project / merge_base.FILE).unlink()
     trainer = project / "digits" / "training" / "trainer.py"
     trainer.write_text(trainer.read_text() + "# mine\n")
     with pytest.raises(ConversionError, match=r"changed by hand.*digits/training/trainer\.py"):
@@ -60,21 +61,21 @@ def test_a_project_without_a_base_is_not_written_over_if_it_was_changed(project:
 def test_a_project_without_a_base_gets_one_if_only_its_settings_were_changed(
     project: Path, broken: bytes | None
 ) -> None:
-    (project / base.FILE).unlink()
+    (project / merge_base.FILE).unlink()
     if broken is not None:
-        (project / base.FILE).write_bytes(broken)
+        (project / merge_base.FILE).write_bytes(broken)
     (project / "settings.toml").write_text("epochs = 3\n")
     (project / "Makefile").unlink()
     convert(DIGITS, project)
     assert (project / "settings.toml").read_text() == "epochs = 3\n"
-    written = base.read(project)
+    written = merge_base.read(project)
     assert written is not None
     assert written["Makefile"] == (project / "Makefile").read_bytes()
     assert b"epochs" in written["settings.toml"]
 
 
 def test_files_keep_their_modes_and_those_that_stay_as_they_were_their_times(project: Path) -> None:
-    written = base.read(project)
+    written = merge_base.read(project)
     assert written is not None
     changed, same = project / "jobs" / "train.py", project / "jobs" / "tune.py"
     for path in (changed, same):

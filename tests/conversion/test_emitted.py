@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from bessemer.conversion import convert
-from bessemer.conversion.kept_style import accept_kept_style
-from bessemer.conversion.papers import changes
 from bessemer.conversion.plan import Rewrite
+from bessemer.conversion.writing.kept_style import accept_kept_style
+from bessemer.conversion.writing.papers import changes
 from conversion.converted_projects import CASES, DIGITS, ROOT, Project
 
 BIN = Path(sys.executable).parent

@@ -7,8 +7,8 @@ from pathlib import Path
 import libcst as cst
 import pytest
 
-from bessemer.conversion.dependencies import find_dependencies
-from bessemer.conversion.hints import Hint, hints_beside, hints_of
+from bessemer.conversion.writing.dependencies import find_dependencies
+from bessemer.conversion.writing.hints import Hint, hints_beside, hints_of
 
 
 @pytest.mark.parametrize(

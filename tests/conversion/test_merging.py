@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bessemer.conversion.merging import Kind, Merge, marked_lines, merge, merge_file, merge_lines
+from bessemer.conversion.writing.merging import Kind, Merge, marked_lines, merge, merge_file, merge_lines
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"\n"]), max_size=8)
 TEXTS = st.builds(lambda lines, end: b"".join(lines) + end, LINES, st.sampled_from([b"", b"last"]))

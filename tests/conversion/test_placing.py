@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bessemer.conversion import placing
+from bessemer.conversion.writing import placing
 from conversion.killed_writes import content_of, convert_again, old_project, state_of
 
 

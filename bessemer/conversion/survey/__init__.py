@@ -17,7 +17,6 @@ from pathlib import Path
 
 from bessemer.conversion import sources
 from bessemer.conversion.codebase import join
-from bessemer.conversion.dependencies import imported_packages
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.survey.facts import loops_in, options_in, random_in
 from bessemer.conversion.survey.files import FileFacts, not_read, read_tree
@@ -25,6 +24,7 @@ from bessemer.conversion.survey.programs import Program, find_programs, groups, 
 from bessemer.conversion.survey.report import DataParallel, Files, ProgramFound, Refused, Skipped, Survey
 from bessemer.conversion.survey.roles import Roles
 from bessemer.conversion.survey.verdict import judge, read_notebook, runs_of
+from bessemer.conversion.writing.dependencies import imported_packages
 from bessemer.errors import SourceError
 
 __all__ = ["Survey", "survey"]

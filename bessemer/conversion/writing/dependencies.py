@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import libcst as cst
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bessemer.conversion.hints import Hint, normal
 from bessemer.conversion.syntax import source_module, walk
+from bessemer.conversion.writing.hints import Hint, normal
 
 # Distributions whose name differs from what is imported, for those that are not installed here.
 _ALIASES = {

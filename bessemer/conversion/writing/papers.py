@@ -112,7 +112,9 @@ def render(template: str, values: Mapping[str, object]) -> str:
         "code_cell": lambda text: f"`{_cell(text)}`" if "`" not in text else f"`` {_cell(text)} ``",
     }
     try:
-        text = resources.files("bessemer.conversion").joinpath("templates", template).read_text("utf-8")
+        text = (
+            resources.files("bessemer.conversion.writing").joinpath("templates", template).read_text("utf-8")
+        )
     except FileNotFoundError as error:
         raise ConversionError(
             f"the template {template} is missing",

@@ -1,8 +1,8 @@
 """Write a project: whole or not at all, and with what the user has changed in it since it was written.
 
-A folder is written over only if conversion wrote it: its `pyproject.toml` says so. Its files are merged with
-what the user made of them (`merging.py`) on the base that the last conversion left (`base.py`). What the
-user added stays; `conversion.json` is conversion's own, and written anew.
+A folder is written over only if conversion wrote it: its `pyproject.toml` says so. Its files are merged
+with what the user made of them (`merging.py`) on the base that the last conversion left (`merge_base.py`).
+What the user added stays; `conversion.json` is conversion's own, and written anew.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from bessemer.conversion import base, placing
-from bessemer.conversion.kept_style import accept_kept_style
-from bessemer.conversion.merging import Change, Merge, marked_lines, merge
-from bessemer.conversion.rooms import tidy
+from bessemer.conversion.writing import merge_base, placing
+from bessemer.conversion.writing.kept_style import accept_kept_style
+from bessemer.conversion.writing.merging import Change, Merge, marked_lines, merge
+from bessemer.conversion.writing.rooms import tidy
 from bessemer.errors import ConversionError
 
 MANIFEST = "conversion.json"
@@ -49,7 +49,7 @@ def merged(out: Path, converted: Mapping[str, bytes]) -> Merge:
         ConversionError: `out` is not conversion's to write, or it has conflicts from the last time.
     """
     check_target(out)
-    known = base.read(out)
+    known = merge_base.read(out)
     names = {*converted, *(_written(out) if known is None else known)}
     yours = {name: content for name in sorted(names) if (content := _content(out, name)) is not None}
     return merge(_assumed_base(out, yours, converted) if known is None else known, yours, converted)
@@ -66,7 +66,7 @@ def write(out: Path, files: Mapping[str, bytes], converted: Mapping[str, bytes])
     Raises:
         ConversionError: a path leads out of the project, or the folder cannot be written.
     """
-    known = {*files, *converted, *_written(out), *(base.read(out) or ()), MANIFEST, base.FILE}
+    known = {*files, *converted, *_written(out), *(merge_base.read(out) or ()), MANIFEST, merge_base.FILE}
     folders = {str(parent) for name in known for parent in Path(name).parents}
 
     def is_users(inside: Path) -> bool:
@@ -76,7 +76,7 @@ def write(out: Path, files: Mapping[str, bytes], converted: Mapping[str, bytes])
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with placing.staged(out) as folder:
-            for name, content in {**files, base.FILE: base.packed(converted)}.items():
+            for name, content in {**files, merge_base.FILE: merge_base.packed(converted)}.items():
                 _put(folder, out, name, content)
             placing.put(folder, out, is_users)
     except OSError as error:
@@ -100,11 +100,11 @@ def check_target(out: Path) -> None:
             "no folder, an empty one, or a project with [tool.bessemer] in its pyproject.toml",
             "choose another folder for the project, or move this one away",
         )
-    changed = changed_files(out) if base.read(out) is None else ()
+    changed = changed_files(out) if merge_base.read(out) is None else ()
     if changed:
         raise ConversionError(
             f"{out}: changed by hand since it was written: {listed(changed)}",
-            f"a project as conversion wrote it, or one with {base.FILE}, on which changes are merged",
+            f"a project as conversion wrote it, or one with {merge_base.FILE}, on which changes are merged",
             "move the folder away, convert again, and carry the changes over",
         )
 
@@ -116,7 +116,7 @@ def check_settled(out: Path) -> None:
         ConversionError: names each file and line.
     """
     marked = []
-    for name, written in (base.read(out) or {}).items():
+    for name, written in (merge_base.read(out) or {}).items():
         content = _content(out, name)
         lines = marked_lines(content, written) if content is not None else ()
         marked += [f"{name}:{line}" for line in lines]

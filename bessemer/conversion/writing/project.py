@@ -13,17 +13,17 @@ from dataclasses import asdict, dataclass
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.dependencies import Dependencies, find_dependencies, lock
 from bessemer.conversion.downloads import Fetch, download_stage
-from bessemer.conversion.hints import Hint
-from bessemer.conversion.papers import changes, example_of, left_rows, render, setting_rows
 from bessemer.conversion.plan import Plan
-from bessemer.conversion.project_tests import values_of_tests
 from bessemer.conversion.ranges import suggested
 from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
-from bessemer.conversion.rooms import compose, summary
 from bessemer.conversion.settings_module import compose_settings
+from bessemer.conversion.writing.dependencies import Dependencies, find_dependencies, lock
+from bessemer.conversion.writing.hints import Hint
+from bessemer.conversion.writing.papers import changes, example_of, left_rows, render, setting_rows
+from bessemer.conversion.writing.project_tests import values_of_tests
+from bessemer.conversion.writing.rooms import compose, summary
 
 _TEMPLATES = {
     "Makefile": "Makefile.j2",
