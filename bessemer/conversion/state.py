@@ -22,7 +22,7 @@ from bessemer.conversion.plan import Question
 from bessemer.conversion.program import Program
 from bessemer.conversion.reductions import Reduction, Reductions
 from bessemer.conversion.script import Script
-from bessemer.conversion.syntax import assigned, fresh_name, walk
+from bessemer.conversion.syntax import argument, assigned, fresh_name, walk
 
 _ADDED = (Reduction.SUM, Reduction.SIZE, Reduction.MEAN)
 _NEVER_CARRIED = STATEFUL | {Kind.LOADER, Kind.DATASET, Kind.DEVICE, Kind.CRITERION, Kind.SETTINGS}
@@ -94,6 +94,7 @@ class _Finder:
             over = self.training.of(loop)
             if over is not None:
                 self._ways_part(over)
+                self._counts_on_size(over)
             kinds = dict.fromkeys(self._collected(flow, function, loop), "carry")
             for name in sorted(self._candidates(flow, function, loop)):
                 kinds[name] = self._kind(flow, function, loop, over, name)
@@ -127,6 +128,34 @@ class _Finder:
             self.alone = self.alone or reason
             todo = "decide by something that all workers know, to train on several"
             self.questions.append(Question(where, reason, todo))
+
+    def _counts_on_size(self, over: LoaderLoop) -> None:
+        """Find where a loop takes the batch size that its loader was given for that of the batch it has.
+
+        A worker's own part of a batch is smaller.
+        """
+        given = {
+            self.program.code(size)
+            for origin in over.origins
+            if (size := argument(origin, "batch_size", 1)) is not None
+            and isinstance(size, cst.Name | cst.Attribute)
+        }
+        for node in walk(over.node.body, cst.Name, cst.Attribute):
+            if self.program.code(node) not in given or not self.program.is_load(node):
+                continue
+            call = self.program.enclosing(node, cst.Call)
+            if call is None or over.node not in self.program.ancestors(call) or self._only_shows(call):
+                continue
+            reason = f"{self.program.code(call)} at {self.program.where(call)} counts on whole batches"
+            if not over.trains:
+                self._see_whole(over, reason)
+            else:
+                self.alone = self.alone or reason
+
+    def _only_shows(self, call: cst.Call) -> bool:
+        """Tell whether a call is part of what is printed."""
+        calls = (x for x in (call, *self.program.ancestors(call)) if isinstance(x, cst.Call))
+        return any(self.program.imported(x.func) == "builtins.print" for x in calls)
 
     def keepings(self) -> Iterator[Keeping]:
         """Yield what loops change in objects, the outermost loops first."""

@@ -108,6 +108,33 @@ def test_a_loader_whose_batches_are_not_taken_by_a_for_statement_gives_whole_one
     assert "test_loader" in analysis.script.program.code(analysis.script.program.statement(loader))
 
 
+def sized(train: str = "pass", evaluate: str = "pass") -> str:
+    text = program(train, evaluate).replace("def main():", "def main():\n    size = len(dataset) // 9", 1)
+    return text.replace("batch_size=8", "batch_size=size")
+
+
+def test_an_evaluation_that_counts_on_the_size_of_batches_sees_whole_ones(
+    analyzed: Callable[[str], Analysis],
+) -> None:
+    analysis = analyzed(sized(evaluate="model(x).view(size, 1)"))
+    (loader,) = analysis.state.whole
+    assert "test_loader" in analysis.script.program.code(analysis.script.program.statement(loader))
+    assert plan(analysis).num_workers == 2
+
+
+def test_training_that_counts_on_the_size_of_batches_has_one_worker(
+    analyzed: Callable[[str], Analysis],
+) -> None:
+    made = plan(analyzed(sized(train="hidden = torch.zeros(size, 3)")))
+    assert made.num_workers == 1
+    assert "torch.zeros(size, 3) at train.py:" in made.num_workers_reason
+
+
+def test_a_size_that_is_only_printed_changes_nothing(analyzed: Callable[[str], Analysis]) -> None:
+    line = "print(i * size, str(size))"
+    assert plan(analyzed(sized(train=line, evaluate="print(size)"))).num_workers == 2
+
+
 def test_a_name_that_two_loops_use_has_two_lives(analyzed: Callable[[str], Analysis]) -> None:
     analysis = analyzed(program())
     names = [(holder.name, holder.kind) for holder in analysis.state.holders]
