@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -290,3 +291,13 @@ def test_whoever_knows_the_better_direction_can_say_so() -> None:
     for event in (turn(1, score=2.0), turn(2, score=1.0), turn(3, score=3.0)):
         screen.show(event)
     assert re.findall(r"\x1b\[32m\s*(\S+?)\x1b", screen_file.getvalue()) == ["2", "1"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_row_without_samples_says_nothing_of_them_and_names_what_its_turn_is(terminal: bool) -> None:
+    row = replace(turn(1, loss=0.5), unit="step", samples_per_s=0.0)
+    text = shown(row, terminal=terminal)
+    assert "samples/s" not in text
+    assert "data wait" not in text
+    assert "step" in text
+    assert "epoch" not in text

@@ -17,6 +17,7 @@ from bessemer.conversion.holders import within
 from bessemer.conversion.inference import Kinds, call_of
 from bessemer.conversion.loops import LoaderLoop, Training
 from bessemer.conversion.metrics import (
+    COUNTERS,
     PrintedField,
     is_pair,
     label_words,
@@ -209,6 +210,8 @@ class _Finder:
             if index in skipped or not self.is_metric(field.value):
                 continue
             words = label_words(field.before)
+            if words and COUNTERS.issuperset(words):
+                continue
             if not words and index > 0 and not _is_first_on_its_own(field, fields[index - 1]):
                 continue
             over = None

@@ -19,6 +19,8 @@ from bessemer.conversion.syntax import literal_text
 _DROPPED = frozenset(
     {"average", "avg", "total", "mean", "epoch", "the", "of", "on", "set", "running", "current"}
 )
+COUNTERS = frozenset({"step", "steps", "iter", "iters", "iteration", "iterations", "batch", "epoch"})
+"""Words that name a count, which says where training is and not how it goes."""
 _PHASES = {
     "train": "train",
     "training": "train",

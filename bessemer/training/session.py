@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -232,6 +233,7 @@ class Session:
     def _close_turn(self, loop: OuterLoop[Any], label: str) -> None:
         self.metrics.flush(everyone=True)
         row = self.meter.row(label, loop.turns, loop.num_turns, self.hooks.step)
+        row = replace(row, unit="step") if loop.counts_steps else row
         self.last_metrics = {**self.last_metrics, **row.metrics}
         self.outlet.event(row)
         self.outlet.metrics(

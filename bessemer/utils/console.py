@@ -22,7 +22,6 @@ from bessemer.utils.events import (
 )
 from bessemer.utils.events import Progress as PassProgress
 
-_FIXED_COLUMNS = ("samples/s", "data wait", "time", "left")
 _MIN_WIDTH = 9
 _WHY = {"preemption": "a node was taken away, workers restarted"}
 
@@ -133,29 +132,28 @@ class TrainingScreen:
 
     def _show_turn(self, event: TurnEnded) -> None:
         self._durations.append(event.duration_s)
-        fixed = (
-            f"{event.samples_per_s:,.0f}",
-            f"{event.data_wait_fraction:.0%}",
-            duration(event.duration_s),
-            self._time_left(event),
-        )
+        fixed = {"time": duration(event.duration_s), "left": self._time_left(event)}
+        if event.samples_per_s:
+            # Without a loader there is nothing to say of samples.
+            rate, wait = f"{event.samples_per_s:,.0f}", f"{event.data_wait_fraction:.0%}"
+            fixed = {"samples/s": rate, "data wait": wait, **fixed}
         turns = f"/{event.num_turns}" if event.num_turns else ""
         if not self._console.is_terminal:
             metrics = "  ".join(f"{name} {number(x)}" for name, x in event.metrics.items())
-            rest = "  ".join(f"{name} {text}" for name, text in zip(_FIXED_COLUMNS, fixed, strict=True))
-            line = f"epoch {event.turn}{turns}  {metrics}  {rest}"
+            rest = "  ".join(f"{name} {text}" for name, text in fixed.items())
+            line = f"{event.unit} {event.turn}{turns}  {metrics}  {rest}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
             return
-        columns = tuple(event.metrics)
+        columns = (*event.metrics, *fixed)
         if columns != self._columns:
             self._columns = columns
-            head = "".join(name.rjust(_width(name)) for name in (*columns, *_FIXED_COLUMNS))
-            self._console.print(f"{'epoch':<8}{head}", style="bold", markup=False, soft_wrap=True)
+            head = "".join(name.rjust(_width(name)) for name in columns)
+            self._console.print(f"{event.unit:<8}{head}", style="bold", markup=False, soft_wrap=True)
         cells = [f"{f'{event.turn}{turns}':<8}"]
         for name, value in event.metrics.items():
             cell = number(value).rjust(_width(name))
             cells.append(f"[green]{cell}[/green]" if self._is_best(name, value) else cell)
-        cells += [text.rjust(_width(name)) for name, text in zip(_FIXED_COLUMNS, fixed, strict=True)]
+        cells += [text.rjust(_width(name)) for name, text in fixed.items()]
         self._console.print("".join(cells), highlight=False, soft_wrap=True)
 
     def _is_best(self, name: str, value: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class TurnEnded:
         duration_s: time of the turn (seconds).
         samples_per_s: training samples of all workers by the time of the training passes.
         data_wait_fraction: share of the turn that the main worker waited for data, in [0, 1].
+        unit: what a turn is.
     """
 
     label: str
@@ -98,6 +100,7 @@ class TurnEnded:
     samples_per_s: float
     data_wait_fraction: float
     metrics: dict[str, float] = field(default_factory=dict)
+    unit: Literal["epoch", "step"] = "epoch"
 
 
 @dataclass(frozen=True)
