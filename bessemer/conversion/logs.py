@@ -252,8 +252,9 @@ class _Finder:
         from_loops = "train" if function in self.training.stepping else "eval"
         return said or measured or from_loops
 
-    def _measured_by(self, value: cst.CSTNode) -> str | None:
+    def _measured_by(self, value: cst.CSTNode, asked: set[cst.CSTNode] | None = None) -> str | None:
         """Return the phase of the function, one that iterates a loader, that returned a value."""
+        asked = set() if asked is None else asked
         for call in walk(value, cst.Call):
             function = self.script.definition(self.program.defined(call.func) or "")
             if function is None:
@@ -264,12 +265,11 @@ class _Finder:
                 return phase_in(words_of(function.name.value)) or "eval"
         for use in walk(value, cst.Name):
             for node in self.program.bindings(use) if self.program.is_load(use) else ():
-                if node in self._open or not isinstance(node, cst.Name):
+                if node in asked or not isinstance(node, cst.Name):
                     continue
-                self._open.add(node)
+                asked.add(node)
                 pair = assigned(self.program.statement(node))
-                phase = self._measured_by(pair[1]) if pair is not None else None
-                self._open.discard(node)
+                phase = self._measured_by(pair[1], asked) if pair is not None else None
                 if phase is not None:
                     return phase
         return None

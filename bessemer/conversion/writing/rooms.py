@@ -218,13 +218,10 @@ def _losses(analysis: Analysis) -> Iterable[str]:
 def _defined_names(statement: cst.BaseStatement) -> list[str]:
     if isinstance(statement, cst.FunctionDef | cst.ClassDef):
         return [statement.name.value]
-    targets = [
-        x.target
-        for node in getattr(statement, "body", ())
-        if isinstance(node, cst.Assign)
-        for x in node.targets
-    ]
-    targets += [node.target for node in getattr(statement, "body", ()) if isinstance(node, cst.AnnAssign)]
+    if not isinstance(statement, cst.SimpleStatementLine):
+        return []
+    targets = [x.target for node in statement.body if isinstance(node, cst.Assign) for x in node.targets]
+    targets += [node.target for node in statement.body if isinstance(node, cst.AnnAssign)]
     return [target.value for target in targets if isinstance(target, cst.Name)]
 
 
