@@ -353,4 +353,32 @@ PROGRAMS: dict[str, dict[str, str]] = {
             """,
         "helper.py": "value = 3\n",
     },
+    "star imports of the standard library": {
+        "main.py": """
+            from math import *
+            from helper import *
+            def area(r):
+                return pi * r ** 2
+            print(area(2), floor(2.5), dumps([sqrt(4)]), basename("a/b"))
+            """,
+        "helper.py": """
+            from json import *
+            from os.path import *
+            """,
+    },
+    "an import without which the program ends": {
+        "main.py": """
+            try:
+                import argparse, json
+                from math import floor
+            except ImportError as error:
+                print("needed:", error)
+                raise
+            try: import surely_not_there; found = True
+            except: found = False; print("no extra")
+            parser = argparse.ArgumentParser()
+            parser.add_argument("--size", type=int, default=3)
+            print(parser.parse_args([]).size, json.dumps(floor(1.5)), found)
+            """,
+    },
 }

@@ -66,9 +66,10 @@ def normalize(read: Sources, entry: Source) -> Normal:
         ConversionError: a local module is used in a way that one namespace cannot give.
     """
     places = Places()
-    alone = take_out_distribution(link(read, entry, places), places)
+    linked, rewrites = link(read, entry, places)
+    alone = take_out_distribution(linked, places)
     normal = _with_options(alone.module, places, read.root)
-    return replace(normal, rewrites=alone.rewrites)
+    return replace(normal, rewrites=(*rewrites, *alone.rewrites))
 
 
 def _with_options(module: cst.Module, places: Places, root: Path) -> Normal:

@@ -17,7 +17,7 @@ from bessemer.conversion.children import children
 from bessemer.conversion.normal.guards import is_guard
 from bessemer.conversion.normal.names import Names, find_names, innermost
 from bessemer.conversion.normal.places import Places
-from bessemer.conversion.syntax import assigned, every, fresh_name, literal_text, small, walk
+from bessemer.conversion.syntax import assigned, code_of, every, fresh_name, literal_text, small, walk
 
 _ENTRY_NAMES = ("main", "entry", "run_training")
 _LITERALS = (
@@ -33,6 +33,7 @@ _LITERALS = (
     cst.Dict,
     cst.Set,
 )
+_COMPLAINTS = frozenset({"print", "exit", "quit", "sys.exit", "warnings.warn"})
 _PARSER = "ArgumentParser"
 _PARSER_METHODS = frozenset({"add_argument", "add_argument_group", "add_mutually_exclusive_group"})
 
@@ -207,27 +208,46 @@ def _targets(statement: cst.BaseStatement) -> list[str]:
 
 
 def _is_import(statement: cst.BaseStatement) -> bool:
-    """Tell whether a statement only imports, perhaps with another way if that fails."""
+    """Tell whether a statement only imports, perhaps with another way, or a message, if that fails."""
     if isinstance(statement, cst.SimpleStatementLine):
         return all(isinstance(x, cst.Import | cst.ImportFrom) for x in statement.body)
-    if isinstance(statement, cst.Try) and statement.finalbody is None:
-        suites = [statement.body, *(x.body for x in statement.handlers)]
-        suites += [statement.orelse.body] if statement.orelse is not None else []
-        blocks = [x.body for x in suites if isinstance(x, cst.IndentedBlock)]
-        return (
-            len(blocks) == len(suites)
-            and _is_import(blocks[0][0])
-            and all(_is_import(x) or _is_flag(x) for block in blocks for x in block)
-        )
-    return False
-
-
-def _is_flag(statement: cst.BaseStatement) -> bool:
-    pair = assigned(statement)
-    is_word = (
-        pair is not None and isinstance(pair[1], cst.Name) and pair[1].value in ("True", "False", "None")
+    if not isinstance(statement, cst.Try) or statement.finalbody is not None:
+        return False
+    tried = [statement.body, *([statement.orelse.body] if statement.orelse is not None else [])]
+    first = next(_parts(statement.body), None)
+    return (
+        (isinstance(first, cst.Import | cst.ImportFrom) or _is_tried_import(first))
+        and all(_tries(x) for suite in tried for x in _parts(suite))
+        and all(_tries(x) or _gives_up(x) for other in statement.handlers for x in _parts(other.body))
     )
-    return is_word or isinstance(small(statement), cst.Pass)
+
+
+def _parts(suite: cst.BaseSuite) -> Iterator[cst.CSTNode]:
+    """Yield what a suite does: its small statements, and its compound ones."""
+    for statement in suite.body:
+        if isinstance(statement, cst.SimpleStatementLine):
+            yield from statement.body
+        else:
+            yield statement
+
+
+def _tries(part: cst.CSTNode) -> bool:
+    """Tell whether a part of a `try` imports, or notes that it did."""
+    if isinstance(part, cst.Assign):
+        return isinstance(part.value, cst.Name) and part.value.value in ("True", "False", "None")
+    return isinstance(part, cst.Import | cst.ImportFrom | cst.Pass) or _is_tried_import(part)
+
+
+def _is_tried_import(part: cst.CSTNode | None) -> bool:
+    return isinstance(part, cst.Try) and _is_import(part)
+
+
+def _gives_up(part: cst.CSTNode) -> bool:
+    """Tell whether a part of a handler says that something is missing, or ends the program."""
+    if isinstance(part, cst.Raise):
+        return True
+    call = part.value if isinstance(part, cst.Expr) else None
+    return isinstance(call, cst.Call) and code_of(call.func) in _COMPLAINTS
 
 
 def _is_text(statement: cst.BaseStatement) -> bool:

@@ -16,6 +16,7 @@ from bessemer.conversion.normal.locating import locator_of
 from bessemer.conversion.normal.modules import ImportNode, LocalModule, Member, Modules
 from bessemer.conversion.normal.order import is_stored, may_precede
 from bessemer.conversion.normal.places import Left, Places, Tracer
+from bessemer.conversion.plan import Rewrite
 from bessemer.conversion.sources import Source, Sources
 from bessemer.conversion.syntax import bound_name, code_of, fresh_name, source_module, walk
 from bessemer.errors import ConversionError
@@ -24,14 +25,15 @@ Finals = dict[tuple[str, str], str]
 """What each name of each file is called in the end, by path and name."""
 
 
-def link(read: Sources, entry: Source, places: Places) -> cst.Module:
-    """Return one module that does what a script does together with its local modules.
+def link(read: Sources, entry: Source, places: Places) -> tuple[cst.Module, list[Rewrite]]:
+    """Return one module that does what a script does together with its local modules, and what was changed.
 
     Raises:
         ConversionError: a local module is used in a way that one namespace cannot give.
     """
     modules = Modules(locator_of(read, entry), places, entry)
-    return modules.main.tree if len(modules.by_path) == 1 else _Linker(modules, places).linked()
+    is_one = len(modules.by_path) == 1
+    return modules.main.tree if is_one else _Linker(modules, places).linked(), modules.rewrites
 
 
 class _Linker:

@@ -10,6 +10,8 @@ import libcst as cst
 from bessemer.conversion.normal.locating import Locator
 from bessemer.conversion.normal.names import Names, find_names
 from bessemer.conversion.normal.places import Places
+from bessemer.conversion.normal.stars import with_named_stars
+from bessemer.conversion.plan import Rewrite
 from bessemer.conversion.sources import Source
 from bessemer.conversion.syntax import bound_name, parents_in, source_module, walk
 from bessemer.errors import ConversionError
@@ -77,6 +79,7 @@ class Modules:
         self.locator = locator
         self.places = places
         self.by_path: dict[str, LocalModule] = {}
+        self.rewrites: list[Rewrite] = []
         self.main = self._reach(entry)
 
     def _reach(self, source: Source) -> LocalModule:
@@ -84,7 +87,7 @@ class Modules:
         known = self.by_path.get(source.path)
         if known is not None:
             return known
-        tree = self.places.enter(source)
+        tree = self.places.enter(self._named(source))
         parents = parents_in(tree)
         made = LocalModule(source, tree, find_names(tree), parents, {}, {})
         self.by_path[source.path] = made
@@ -94,6 +97,17 @@ class Modules:
             else:
                 self._import_from(made, node)
         return made
+
+    def _named(self, source: Source) -> Source:
+        local = {
+            node
+            for node in walk(source.module, cst.ImportFrom)
+            if self.locator.find(source, len(node.relative), source_module(node)) is not None
+        }
+        others = self.locator.read.files if self.by_path else ()
+        named, rewrites = with_named_stars(source, local, others)
+        self.rewrites += rewrites
+        return named
 
     def _imported(self, source: Source) -> LocalModule:
         """Return a file that is imported; Python runs the packages that it lies in before it."""

@@ -105,9 +105,10 @@ class _Composer:
         body = self.contents[room]
         if not body:
             return _wrapped(self._empty(room))
-        missing = free_names(body)
+        tried = self._tried(free_names(body))
+        missing = free_names([*tried, *body])
         chains = _dotted_names(body)
-        lines = [*self._imports(room, missing, chains), *body]
+        lines = [*self._imports(room, missing, chains), *tried, *body]
         docstring = _docstring(self._docstring(room))
         module = cst.Module(header=self._comments(), body=[docstring, *lines])
         return module.code
@@ -142,14 +143,16 @@ class _Composer:
         lines = self.analysis.script.imports
         return [x for x in lines if "__future__" in code_of(x) and "annotations" in code_of(x)]
 
+    def _tried(self, names: Iterable[str]) -> list[cst.Try]:
+        """Return the imports that may fail of the research code that bind one of these names."""
+        tried = (x for x in self.analysis.script.imports if isinstance(x, cst.Try))
+        return [x for x in tried if not _bound_in(x).isdisjoint(names)]
+
     def _research_imports(self, name: str, chains: frozenset[str]) -> list[Statement]:
         """Return the imports of the research code that bind a name, narrowed to that name."""
         found: list[Statement] = []
         for statement in self.analysis.script.imports:
-            if isinstance(statement, cst.Try):
-                found += [statement] if name in _bound_in(statement) else []
-                continue
-            for node in statement.body:
+            for node in statement.body if isinstance(statement, cst.SimpleStatementLine) else ():
                 if isinstance(node, cst.Import):
                     found += self._narrow_import(name, node, chains)
                 elif isinstance(node, cst.ImportFrom) and not isinstance(node.names, cst.ImportStar):
@@ -256,13 +259,19 @@ def _parse(code: str) -> cst.SimpleStatementLine:
 
 
 def tidy(folder: Path) -> None:
-    """Sort the imports of a project, remove those without a use, and format it, by its own rules."""
+    """Sort the imports of a project, remove those without a use, and format it, by its own rules.
+
+    Imports in a `try` stay as they are where that cannot be done without changing what is tried; such lines
+    say so in a `noqa`.
+    """
     ruff = ruff_command()
-    for command in (["check", "--quiet", "--fix", "--select", "I,F401"], ["format", "--quiet"]):
+    imports = ["check", "--quiet", "--select", "I,F401"]
+    form = ["format", "--quiet"]
+    for command in (form, [*imports, "--fix"], form, [*imports, "--add-noqa"]):
         result = subprocess.run(
             [ruff, *command, "--no-cache", "."], cwd=folder, capture_output=True, text=True, check=False
         )
-        if result.returncode != 0:
+        if result.returncode != 0 and "--fix" not in command:
             raise ConversionError(
                 f"ruff cannot read what was composed:\n{result.stdout}{result.stderr}".strip(),
                 "valid Python; this is a fault of the converter",
