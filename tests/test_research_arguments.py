@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bessemer.config.literals import literal
 from bessemer.config.research_arguments import research_values, split
 from bessemer.errors import ProjectError, SettingsError
 
@@ -82,3 +83,50 @@ def test_what_argparse_refuses_is_a_mistake_of_the_user(root: Path, text: str, s
 def test_a_project_without_a_record_of_options_says_so(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="does not say how the options"):
         research_values(tmp_path, ["--lr", "1"])
+
+
+@pytest.fixture
+def with_files(tmp_path: Path) -> Path:
+    options = [option(x, f"--{x}", type="float", in_files=True) for x in ("lr", "decay")]
+    (tmp_path / "conversion.json").write_text(json.dumps({"options": options}))
+    return tmp_path
+
+
+def test_a_file_of_assignments_is_read_where_it_stands_on_the_command_line(with_files: Path) -> None:
+    (with_files / "small.py").write_text("# small\nlr = 1e-3 * 2\ndecay = -1\n")
+    values = research_values(with_files, split("--lr=5 small.py --decay=0.5"), with_files)
+    assert values == {"lr": 0.002, "decay": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("width = 3\n", "small.py:1 sets width, which is no option"),
+        ("import time\nlr = time.time()\n", r"small.py:2 computes lr: time.time\(\)"),
+        ("lr = (\n", "small.py, which cannot be read"),
+    ],
+)
+def test_a_file_of_assignments_that_cannot_be_followed_is_named(
+    with_files: Path, text: str, message: str
+) -> None:
+    (with_files / "small.py").write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        research_values(with_files, ["small.py"], with_files)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        research_values(with_files, ["none.py"], with_files)
+
+
+def test_a_file_may_compute_what_the_command_line_gives(with_files: Path) -> None:
+    (with_files / "small.py").write_text("import time\nlr = time.time()\n")
+    assert research_values(with_files, split("small.py --lr=2"), with_files) == {"lr": 2.0}
+
+
+@pytest.mark.parametrize("code", ["5 * 8", "-(2 ** 10) + 1", "1e-3 / 2", "7 // 2", "'a'", "(1, 2)"])
+def test_a_literal_is_what_python_makes_of_it(code: str) -> None:
+    assert literal(code) == eval(code)
+
+
+@pytest.mark.parametrize("code", ["x", "f(1)", "1 / 0", "9 ** 9 ** 9", "'a' * 3", "1 +", "[].append(1)"])
+def test_what_is_no_literal_is_refused(code: str) -> None:
+    with pytest.raises(ValueError):
+        literal(code)

@@ -65,9 +65,16 @@ def ready(name: str, console: Console) -> Project:
 
 
 def load(
-    project: Project, arguments: list[str], file: Path | None, research_arguments: str = ""
+    project: Project,
+    arguments: list[str],
+    file: Path | None,
+    research_arguments: str = "",
+    research_folder: Path | None = None,
 ) -> LoadedSettings:
-    """Load a project's settings from a file, the environment and the command line."""
+    """Load a project's settings from a file, the environment and the command line.
+
+    `research_folder` is where the research code is run: by default the current folder.
+    """
     from bessemer.config.loading import load_settings
     from bessemer.config.research_arguments import research_values, split
 
@@ -77,7 +84,7 @@ def load(
         arguments,
         os.environ,
         file or project.settings_file,
-        research_values(project.root, given) if given else None,
+        research_values(project.root, given, research_folder or Path()) if given else None,
     )
 
 

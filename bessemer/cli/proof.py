@@ -41,7 +41,7 @@ def verify(
 
     console = console_for(json_output)
     chosen = ready(project, console)
-    settings = load(chosen, [], None, research_args).settings
+    settings = load(chosen, [], None, research_args, cwd).settings
     wish = Wish(research_args, cwd, steps, workers, limit_s, seed)
     with announced(console) as tell:
         verdict = perform(chosen, settings, wish, tell)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bessemer.config.argument_files import with_files
 from bessemer.errors import ProjectError, SettingsError, nearest
 
 RECORD = "conversion.json"
@@ -66,12 +67,13 @@ def split(text: str) -> tuple[str, ...]:
         ) from None
 
 
-def research_values(root: Path, arguments: Sequence[str]) -> dict[str, Any]:
+def research_values(root: Path, arguments: Sequence[str], folder: Path = Path()) -> dict[str, Any]:
     """Return the settings that a command line of the research code gives, by name.
 
     Args:
         root: folder of the converted project.
         arguments: what stood after the script's name.
+        folder: where the research code is run, and the paths of files among the arguments begin.
 
     Raises:
         ProjectError: no conversion wrote down the options of the research code.
@@ -79,7 +81,9 @@ def research_values(root: Path, arguments: Sequence[str]) -> dict[str, Any]:
     """
     options = recorded_options(root)
     parser = _parser(options)
-    known, unknown = parser.parse_known_args(_with_flags(arguments, options))
+    in_files = {option["name"] for option in options if option["spelling"].get("in_files")}
+    words = with_files(arguments, in_files, folder) if in_files else arguments
+    known, unknown = parser.parse_known_args(_with_flags(words, options))
     if unknown:
         flags = [flag for option in options for flag in option["spelling"]["flags"]]
         word = unknown[0].partition("=")[0]

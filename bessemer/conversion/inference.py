@@ -19,6 +19,7 @@ from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import (
     Definition,
     argument,
+    is_decorated,
     method_named,
     parameters,
     self_parameter,
@@ -51,9 +52,9 @@ class Kinds:
         }
         self.calls: dict[str, list[cst.Call]] = {name: [] for name in self.definitions}
         for call in walk(program.module, cst.Call):
-            name = program.defined(call.func)
-            if name in self.calls:
-                self.calls[name].append(call)
+            called = self._named(call.func)
+            if called is not None:
+                self.calls[called.name.value].append(call)
         self._stores: dict[str, list[cst.Attribute]] = defaultdict(list)
         self._by_method: dict[str, list[cst.Call]] = defaultdict(list)
         for node in walk(program.module, cst.Attribute):
@@ -97,6 +98,19 @@ class Kinds:
             elif isinstance(local, cst.ClassDef) and local is not definition:
                 found |= self.bases(local)
         return frozenset(found)
+
+    def _named(self, node: cst.BaseExpression) -> Definition | None:
+        """Return what an expression names: by its own name, or a class as the `cls` of its class methods."""
+        definition = self.definitions.get(self._program.defined(node) or "")
+        if definition is not None or not isinstance(node, cst.Name):
+            return definition
+        method = self._program.function(node)
+        if method is None or not is_decorated(method, "classmethod"):
+            return None
+        own = parameters(method)[:1]
+        owner = self._program.enclosing(method, cst.ClassDef, cst.FunctionDef)
+        is_cls = bool(own) and self._program.bindings(node) == (own[0],)
+        return owner if is_cls and isinstance(owner, cst.ClassDef) else None
 
     def is_module_class(self, definition: Definition | None) -> bool:
         """Tell whether a class derives from `torch.nn.Module`."""
@@ -230,12 +244,15 @@ class Kinds:
     def callee(self, call: cst.Call) -> cst.FunctionDef | None:
         """Return the function or method of the program that a call runs; of a class, its `__init__`."""
         func = call.func
-        definition = self.definitions.get(self._program.defined(func) or "")
+        definition = self._named(func)
         if isinstance(definition, cst.ClassDef):
             return self.method(definition, "__init__")
         if definition is not None:
             return definition
         if isinstance(func, cst.Attribute):
+            owner = self._named(func.value)
+            if isinstance(owner, cst.ClassDef):
+                return self.method(owner, func.attr.value)
             value = self.of(func.value)
             return self.method(value.owner, func.attr.value) if value is not None and value.owner else None
         bound = self._program.bindings(func) if isinstance(func, cst.Name) else ()
@@ -295,11 +312,23 @@ class Kinds:
         function = self._program.parent(self._program.parent(parameter))
         if not isinstance(function, cst.FunctionDef):
             return []
-        owner = self._program.enclosing(function, cst.ClassDef, cst.FunctionDef)
-        shift = 1 if isinstance(owner, cst.ClassDef) and self_parameter(function) is not None else 0
         named = parameters(function)
-        index = next((i for i, x in enumerate(named) if x is parameter), shift - 1) - shift
-        return [_passed(call, parameter.name.value, index) for call in self.callers(function)]
+        index = next((i for i, x in enumerate(named) if x is parameter), None)
+        return [
+            _passed(
+                call, parameter.name.value, -1 if index is None else index - self._num_bound(function, call)
+            )
+            for call in self.callers(function)
+        ]
+
+    def _num_bound(self, function: cst.FunctionDef, call: cst.Call) -> int:
+        """Return how many first parameters of a function a call gives without writing them down."""
+        owner = self._program.enclosing(function, cst.ClassDef, cst.FunctionDef)
+        if not isinstance(owner, cst.ClassDef) or is_decorated(function, "staticmethod"):
+            return 0
+        # `Net.forward(net, x)` writes down the object.
+        through_class = isinstance(call.func, cst.Attribute) and self._named(call.func.value) is not None
+        return 0 if through_class and not is_decorated(function, "classmethod") else 1
 
     def _own_class(self, parameter: cst.Param) -> cst.ClassDef | None:
         """Return the class whose objects a parameter is, if it is the first of a method."""
@@ -324,7 +353,7 @@ class Kinds:
         imported = self._program.imported(call.func)
         if imported is not None:
             return self._imported_call(call, imported)
-        definition = self.definitions.get(self._program.defined(call.func) or "")
+        definition = self._named(call.func)
         if isinstance(definition, cst.ClassDef):
             return self._instance(definition, frozenset({call}))
         function = self.callee(call)

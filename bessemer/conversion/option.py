@@ -39,6 +39,7 @@ class Spelling:
         required: whether argparse insists on it.
         off: flags that turn it off.
         position: at which place it may also stand without its flag, from 0; None if it may not.
+        in_files: whether a Python file on the command line may assign it.
     """
 
     flags: tuple[str, ...]
@@ -49,6 +50,7 @@ class Spelling:
     required: bool
     off: tuple[str, ...] = ()
     position: int | None = None
+    in_files: bool = False
 
 
 @dataclass(frozen=True)

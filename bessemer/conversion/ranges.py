@@ -6,10 +6,10 @@ option is. The default always lies in its range. Nothing is searched until a per
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import Any
 
+from bessemer.config.literals import literal
 from bessemer.conversion.option import Option
 from bessemer.conversion.styles.looks import words_of
 
@@ -146,8 +146,8 @@ def _rounded(value: float) -> float:
 
 def _value(text: str | None) -> Any:
     try:
-        return ast.literal_eval(text) if text is not None else None
-    except (ValueError, SyntaxError):
+        return literal(text) if text is not None else None
+    except ValueError:
         return None
 
 

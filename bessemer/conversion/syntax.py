@@ -161,11 +161,13 @@ def is_method(function: cst.FunctionDef, owner: cst.ClassDef) -> bool:
 def self_parameter(function: cst.FunctionDef) -> str | None:
     """Return what a method calls its own object; None if it has none."""
     own = parameters(function)
-    bare = any(
-        isinstance(x.decorator, cst.Name) and x.decorator.value in ("staticmethod", "classmethod")
-        for x in function.decorators
-    )
+    bare = is_decorated(function, "staticmethod", "classmethod")
     return own[0].name.value if own and not bare else None
+
+
+def is_decorated(function: cst.FunctionDef, *names: str) -> bool:
+    """Tell whether one of these plain names is among a function's decorators."""
+    return any(isinstance(x.decorator, cst.Name) and x.decorator.value in names for x in function.decorators)
 
 
 def with_statements(

@@ -27,8 +27,8 @@ ARGUMENTS: dict[str, tuple[list[str], dict[str, Any]]] = {
         {"rounds": 3, "batch_size": 10, "shuffle": False, "wide": True, "act": "relu", "note": "done"},
     ),
     "configurator": (
-        ["--batch_size=5", "--decay_lr=False", "--max_iters=4"],
-        {"batch_size": 5, "decay_lr": False, "max_iters": 4},
+        ["small.py", "--batch_size=5", "--decay_lr=False", "--max_iters=4"],
+        {"ring_size": 5, "learning_rate": 0.005, "batch_size": 5, "decay_lr": False, "max_iters": 4},
     ),
     "plain_arguments": (["4"], {"steps": 4}),
 }

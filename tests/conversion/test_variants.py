@@ -48,7 +48,7 @@ LINES = {
             "for step in run.epochs(settings.max_iters):",
             '"ring_size": settings.ring_size,',
         ],
-        "config/settings": ['max_iters: int = Field(6, description="steps")'],
+        "config/settings": ['max_iters: int = Field(2 * 3, description="steps")'],
     },
     "constants": {
         "training/trainer": [

@@ -33,8 +33,10 @@ def find_configurator(view: View, root: Path) -> None:
     place, path = next(((x, y) for x in lines if (y := _executed(view, x)) is not None), (None, ""))
     if place is None:
         return
-    if not _configures(root / path):
+    text = _text(root / path)
+    if "sys.argv" not in text or "globals()" not in text:
         raise view.refuse(place, f"exec of {path}: what it sets cannot be said without running it", _HINT)
+    takes_files = any(name in text for name in ("exec(", "runpy."))
     before = lines[: lines.index(place)]
     settings: dict[str, Setting] = {}
     for statement in before:
@@ -57,7 +59,7 @@ def find_configurator(view: View, root: Path) -> None:
             comment_on(statement) or f"the constant {name} of the research code",
             statement,
             view.program.code(statement),
-            Spelling((f"--{name}",), "store", spelt, None, (), False),
+            Spelling((f"--{name}",), "store", spelt, None, (), False, in_files=takes_files),
         )
         _restate(view, statement, found, name, before, place)
         view.add(settings[name])
@@ -85,13 +87,12 @@ def _executed(view: View, statement: cst.BaseStatement) -> str | None:
     return None
 
 
-def _configures(file: Path) -> bool:
-    """Tell whether a file takes names of globals from the command line."""
+def _text(file: Path) -> str:
+    """Return the text of a file; of one that cannot be read, nothing."""
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return False
-    return "sys.argv" in text and "globals()" in text
+        return ""
 
 
 def _restate(

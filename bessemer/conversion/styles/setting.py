@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import libcst as cst
 
+from bessemer.config.literals import literal
 from bessemer.conversion.option import Spelling
-from bessemer.conversion.syntax import literal_text
+from bessemer.conversion.syntax import code_of, literal_text
 
 _HEADING = re.compile(r"(?i)^[\W_]*((hyper)?[- ]?param\w*|config\w*|settings?|constants?|options?)?[\W_]*$")
 _PLAIN = ("int", "float", "str", "bool")
@@ -65,7 +66,7 @@ class Setting:
 
 
 def kind_of(node: cst.BaseExpression) -> str | None:
-    """Return the type of a literal number, text or truth value; of a tuple, that of its items."""
+    """Return the type of a literal number, text or truth value, or of arithmetic of such numbers."""
     match node:
         case cst.Integer():
             return "int"
@@ -76,6 +77,11 @@ def kind_of(node: cst.BaseExpression) -> str | None:
         case cst.UnaryOperation(operator=cst.Minus()):
             kind = kind_of(node.expression)
             return kind if kind in ("int", "float") else None
+        case cst.BinaryOperation():
+            try:
+                return type(literal(code_of(node))).__name__
+            except ValueError:
+                return None
         case cst.SimpleString() | cst.ConcatenatedString() if literal_text(node) is not None:
             return "str"
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from importlib import resources
 
 import jinja2
 
+from bessemer.config.literals import literal
 from bessemer.conversion.option import Option
 from bessemer.conversion.plan import Left, Rewrite
 from bessemer.errors import ConversionError
@@ -143,7 +143,7 @@ def _toml(default: str | None) -> str:
         return f"[{default[1:-1].rstrip(', ')}]"
     try:
         # TOML has no `1.` and no `.5`.
-        value = ast.literal_eval(default)
-    except (ValueError, SyntaxError):
+        value = literal(default)
+    except ValueError:
         value = None
     return repr(value) if isinstance(value, int | float) else default.replace("\n", " ")

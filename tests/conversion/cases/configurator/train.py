@@ -4,7 +4,7 @@ from torch import nn
 
 # how it trains
 batch_size = 12 # pairs of a step
-max_iters = 6 # steps
+max_iters = 2 * 3 # steps
 learning_rate = 1e-2
 decay_lr = True # smaller steps with time
 # the ring
@@ -17,8 +17,29 @@ config = {k: globals()[k] for k in config_keys} # for the log
 # -----------------------------------------------------------------------------
 batch_size *= 2
 torch.manual_seed(0)
-model = nn.Sequential(nn.Embedding(ring_size, 8), nn.Linear(8, ring_size))
-optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+
+
+class Ring(nn.Module):
+    def __init__(self, size, width=8):
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(size, width), nn.Linear(width, size)
+
+    def forward(self, x):
+        return self.out(self.embedding(x))
+
+    @classmethod
+    def of(cls, size):
+        return cls(size)
+
+    def configure_optimizers(self, lr):
+        biases = [p for p in self.parameters() if p.dim() < 2]
+        others = [p for p in self.parameters() if p.dim() >= 2]
+        optimizer = torch.optim.AdamW([{"params": others}, {"params": biases, "weight_decay": 0.0}], lr=lr)
+        return optimizer
+
+
+model = Ring.of(ring_size)
+optimizer = model.configure_optimizers(learning_rate)
 
 
 def get_lr(step):
