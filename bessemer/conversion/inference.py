@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 import libcst as cst
 from libcst import matchers as m
@@ -32,6 +33,7 @@ _SAME_AFTER = frozenset(
     | {"requires_grad_", "share_memory"}
 )
 _WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
+_LISTINGS = frozenset({f"builtins.{x}" for x in ("zip", "enumerate", "reversed", "list", "tuple")})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
 
 
@@ -374,12 +376,29 @@ class Kinds:
             return self.of(call.args[0].value)
         if name in BARS and call.args:
             return Value(Kind.BAR, items=(self.of(call.args[0].value),))
+        if name in _LISTINGS and call.args:
+            return _listed(name, [self.of(x.value) for x in call.args if x.keyword is None and not x.star])
         if name == "builtins.int" and call.args and isinstance(call.args[0].value, cst.SimpleString):
             return Value(Kind.NUMBER)
         if name.startswith("torch.") and _is_true(argument(call, "requires_grad")):
             return Value(Kind.PARAMETER, here)
         kind = kind_made_by(name)
         return Value(kind, here) if kind is not None else None
+
+
+def _listed(name: str, given: list[Value | None]) -> Value | None:
+    """Return what a builtin makes of lists: of `zip` and `enumerate`, tuples with what goes together."""
+    several = [x for x in given if x is not None and x.kind is Kind.TUPLE]
+    if not several:
+        return None
+    length = min(len(x.items) for x in several)
+    if name == "builtins.enumerate":
+        given = [Value(Kind.TUPLE, items=(Value(Kind.NUMBER),) * length), given[0]]
+    elif name != "builtins.zip":
+        order = -1 if name == "builtins.reversed" else 1
+        return replace(several[0], items=several[0].items[::order])
+    rows = zip(*(x.items[:length] if x in several else (None,) * length for x in given), strict=True)
+    return Value(Kind.TUPLE, items=tuple(Value(Kind.TUPLE, items=row) for row in rows))
 
 
 def _is_true(node: cst.BaseExpression | None) -> bool:

@@ -11,7 +11,7 @@ import libcst as cst
 from bessemer.conversion.flow import Flow
 from bessemer.conversion.normal.reading import Readings
 from bessemer.conversion.program import Program
-from bessemer.conversion.syntax import Definition, method_named, self_parameter, walk, walk_own
+from bessemer.conversion.syntax import Definition, code_of, method_named, self_parameter, walk, walk_own
 
 _PLAIN_NODES = (
     cst.Integer,
@@ -155,7 +155,7 @@ class Judge:
                 return f"it reads {variable} where there is no object"
             if self._has_attribute(owner, variable):
                 return f"its objects have a {variable} of their own"
-            if owner.bases and not self._is_plain(variable):
+            if _derives(owner) and not self._is_plain(variable):
                 return f"{variable} would become a part of its objects"
         return ""
 
@@ -163,7 +163,7 @@ class Judge:
         mentioned = {x.attr.value for x in walk(owner, cst.Attribute) if isinstance(x.value, cst.Name)}
         defined = {x.name.value for x in walk(owner.body, cst.FunctionDef)}
         assigned = {x.target.value for x in walk(owner, cst.AssignTarget) if isinstance(x.target, cst.Name)}
-        return name in mentioned | defined | assigned or (bool(owner.bases) and name in _MODULE_NAMES)
+        return name in mentioned | defined | assigned or (_derives(owner) and name in _MODULE_NAMES)
 
     def _is_plain(self, variable: str) -> bool:
         """Tell whether a value can be an attribute of any object: no tensor, no module."""
@@ -200,3 +200,8 @@ class Judge:
                     node.value in self.readings.variables and self._is_plain(node.value)
                 )
         return isinstance(node, _PLAIN_NODES)
+
+
+def _derives(owner: cst.ClassDef) -> bool:
+    """Tell whether a class has a base that may do something with its attributes, as a module does."""
+    return any(code_of(x.value) != "object" for x in owner.bases)
