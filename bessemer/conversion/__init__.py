@@ -7,8 +7,10 @@ separate, so a plan can be shown before anything is written, and a refusal leave
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,6 +170,23 @@ class _Made:
 
 def _make(source: Path, out: Path, name: str | None, entry: str, run: int | None) -> _Made:
     """Convert, and merge with what is there, in memory."""
+    with _without_collection():
+        return _converted(source, out, name, entry, run)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Collect no garbage for a while: to look at the nodes of trees, which live on, takes long."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _converted(source: Path, out: Path, name: str | None, entry: str, run: int | None) -> _Made:
     analysis = analyze(source, entry or _chosen_before(source, out), run=run)
     prepared = prepare(analysis)
     emission.check_target(out)

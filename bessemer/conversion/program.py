@@ -7,8 +7,10 @@ happens to be called `DataLoader` is never mistaken for the one of PyTorch.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import libcst as cst
 from libcst import metadata
@@ -48,6 +50,14 @@ class Program:
     positions: Mapping[cst.CSTNode, metadata.CodeRange]
     stood: Mapping[cst.CSTNode, str]
     _named: dict[cst.CSTNode, tuple[metadata.QualifiedName, ...]] = field(default_factory=dict, kw_only=True)
+
+    @cached_property
+    def spelt(self) -> Mapping[str, list[cst.Name]]:
+        """Every place where a name is written, whatever it means there, by its letters."""
+        found: dict[str, list[cst.Name]] = defaultdict(list)
+        for node in walk(self.module, cst.Name):
+            found[node.value].append(node)
+        return found
 
     def where(self, node: cst.CSTNode) -> str:
         """Say where a node stood in the research code, as `file:line`."""

@@ -181,6 +181,8 @@ def _is_criterion(analysis: Analysis, definition: cst.ClassDef) -> bool:
     if not kinds.is_module_class(definition):
         return False
     made = set(_calls(analysis, definition))
+    if not made:
+        return False
     called = trained = False
     for call in walk(analysis.script.program.module, cst.Call):
         value = kinds.of(call.func)
@@ -228,12 +230,8 @@ def _is_dataset(analysis: Analysis, definition: Definition) -> bool:
             return True
     elif any(kinds.is_a(call, Kind.DATASET) for call in _calls(analysis, definition)):
         return True
-    return any(_serves_data(analysis, node) for node in _mentions(program.module, definition))
-
-
-def _mentions(module: cst.Module, definition: Definition) -> list[cst.Name]:
-    name = definition.name
-    return [x for x in walk(module, cst.Name) if x.value == name.value and x is not name]
+    mentions = program.spelt.get(definition.name.value, ())
+    return any(_serves_data(analysis, node) for node in mentions if node is not definition.name)
 
 
 def _serves_data(analysis: Analysis, name: cst.Name) -> bool:

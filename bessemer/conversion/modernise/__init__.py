@@ -60,7 +60,7 @@ def modernised(text: str, changes: Sequence[Noted] = (), rules: Sequence[ModuleT
         asked = [x for x in rules if not x.WORDS.isdisjoint(words)]
         if not asked:
             break
-        program = understand(cst.parse_module(result.text), "")
+        program = understand(cst.parse_module(result.text), "", is_fresh=True)
         code = Code(program, Text(program))
         found = [y for x in asked for y in x.find(code)]
         new, made, is_whole = _made(code, [x for x in found if isinstance(x, Change)])

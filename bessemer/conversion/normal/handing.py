@@ -8,7 +8,7 @@ import libcst as cst
 
 from bessemer.conversion.normal.places import Places, Tracer
 from bessemer.conversion.normal.reading import Readings
-from bessemer.conversion.syntax import method_named, self_parameter, with_statements
+from bessemer.conversion.syntax import Definition, method_named, self_parameter, with_statements
 
 
 class Hander(Tracer):
@@ -22,6 +22,11 @@ class Hander(Tracer):
             for name, x in readings.definitions.items()
             if isinstance(x, cst.ClassDef) and readings.needs[name]
         }
+
+    def concerns(self, definition: Definition) -> bool:
+        """Tell whether a definition needs a variable, itself or for what it calls."""
+        is_top = self.readings.definitions.get(definition.name.value) is definition
+        return not is_top or bool(self.readings.needs[definition.name.value])
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Hand over what the called definition needs."""

@@ -57,6 +57,7 @@ class _Hoister:
         self.places = places
         self.body = list(_unguarded(module.body, places))
         self.names: Names = find_names(module)
+        self.declared = {item.name.value for x in walk(module, cst.Global) for item in x.names}
         self.parsers = {
             name
             for statement in self.body
@@ -123,8 +124,7 @@ class _Hoister:
         return False
 
     def _is_bound_once(self, name: str) -> bool:
-        declared = any(item.name.value == name for x in walk(self.module, cst.Global) for item in x.names)
-        return len(self.names.bound.get(name, ())) == 1 and not declared
+        return len(self.names.bound.get(name, ())) == 1 and name not in self.declared
 
     def _bound_by(self, statements: Iterator[cst.BaseStatement]) -> frozenset[str]:
         inside = {x for statement in statements for x in every(statement)}
@@ -133,8 +133,7 @@ class _Hoister:
             for name, nodes in self.names.bound.items()
             if any(node in inside or innermost(node) in inside for node in nodes)
         }
-        declared = {item.name.value for x in walk(self.module, cst.Global) for item in x.names}
-        return frozenset(found | declared)
+        return frozenset(found | self.declared)
 
     def _needs(self, statement: cst.BaseStatement, moved: frozenset[str]) -> bool:
         """Tell whether running a statement reads a name that is bound in the function."""

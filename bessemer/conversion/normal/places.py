@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import libcst as cst
 
+from bessemer.conversion.children import children
 from bessemer.conversion.scoping import positions_in
 from bessemer.conversion.sources import Source
-from bessemer.conversion.syntax import every
+from bessemer.conversion.syntax import Definition
 
 Left = cst.CSTNode | cst.RemovalSentinel | cst.FlattenSentinel[cst.CSTNode]
 
@@ -40,8 +41,13 @@ class Places:
         place = self._of.get(like)
         if place is None:
             return
-        for inner in every(node):
-            self._of.setdefault(inner, place)
+        waiting = [node]
+        while waiting:
+            inner = waiting.pop()
+            # What has a place was entered, or put, with all in it.
+            if inner not in self._of:
+                self._of[inner] = place
+                waiting += children(inner)
 
     def learn(self, others: Mapping[cst.CSTNode, str]) -> None:
         """Enter nodes of a copy, with their places."""
@@ -59,6 +65,14 @@ class Tracer(cst.CSTTransformer):
     def __init__(self, places: Places) -> None:
         super().__init__()
         self.places = places
+
+    def concerns(self, definition: Definition) -> bool:
+        """Tell whether something may change in a function or class; most of a program is left alone."""
+        return True
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        """Go into what may change."""
+        return (not isinstance(node, Definition) or self.concerns(node)) and super().on_visit(node)
 
     def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> Left:  # type: ignore[override]
         """Hand the place over."""

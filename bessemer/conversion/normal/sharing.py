@@ -14,7 +14,7 @@ import libcst as cst
 
 from bessemer.conversion.normal.names import find_names
 from bessemer.conversion.normal.places import Places, Tracer
-from bessemer.conversion.syntax import code_of, every, fresh_name, literal_text, small, walk
+from bessemer.conversion.syntax import Definition, code_of, fresh_name, literal_text, parents_in, small, walk
 
 _NAMES = ("shared", "shared_state")
 _MADE = "SimpleNamespace"
@@ -26,7 +26,7 @@ def share(module: cst.Module, places: Places) -> cst.Module:
     if not declared:
         return module
     uses = find_names(module).uses
-    parents = {child: node for node in every(module) for child in node.children}
+    parents = parents_in(module)
     chosen = {x for x in declared if all(_may_be_attribute(use, parents) for use in uses.get(x, ()))}
     if not chosen:
         return module
@@ -55,6 +55,12 @@ class _Sharer(Tracer):
         self.shared = shared
         self.chosen = chosen
         self.uses = uses
+
+    def concerns(self, definition: Definition) -> bool:
+        """Tell whether a definition uses one of the variables, or declares it."""
+        return any(
+            isinstance(x, cst.Global) or x in self.uses for x in walk(definition, cst.Name, cst.Global)
+        )
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         """Read and write the attribute."""

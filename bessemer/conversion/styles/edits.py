@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 
 from bessemer.conversion.normal.places import Left, Places, Tracer
+from bessemer.conversion.syntax import Definition, every
 
 
 class Edits:
@@ -30,6 +31,11 @@ class Edits:
     def __bool__(self) -> bool:
         return bool(self.replaced or self.removed or self.before or self.after or self.top)
 
+    @property
+    def targets(self) -> frozenset[cst.CSTNode]:
+        """The nodes of the program that something is done to."""
+        return frozenset((*self.replaced, *self.removed, *self.before, *self.after, *self.top))
+
     def made(self, module: cst.Module, places: Places) -> cst.Module:
         """Return the changed module."""
         changed = module.visit(_Editor(self, places))
@@ -41,6 +47,11 @@ class _Editor(Tracer):
     def __init__(self, edits: Edits, places: Places) -> None:
         super().__init__(places)
         self.edits = edits
+        self.targets = edits.targets
+
+    def concerns(self, definition: Definition) -> bool:
+        """Tell whether something is to be changed in a definition."""
+        return any(x in self.targets for x in every(definition))
 
     def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> Left:  # type: ignore[override]
         """Make what was asked for."""
