@@ -121,6 +121,13 @@ def test_a_file_may_compute_what_the_command_line_gives(with_files: Path) -> Non
     assert research_values(with_files, split("small.py --lr=2"), with_files) == {"lr": 2.0}
 
 
+def test_a_program_that_reads_its_command_line_itself_gets_all_of_it(tmp_path: Path) -> None:
+    options = [option("arguments", "arguments", type="str", nargs="...")]
+    (tmp_path / "conversion.json").write_text(json.dumps({"options": options}))
+    words = split("--lr=2 -x out --lr 3")
+    assert research_values(tmp_path, words) == {"arguments": list(words)}
+
+
 @pytest.mark.parametrize("code", ["5 * 8", "-(2 ** 10) + 1", "1e-3 / 2", "7 // 2", "'a'", "(1, 2)"])
 def test_a_literal_is_what_python_makes_of_it(code: str) -> None:
     assert literal(code) == eval(code)

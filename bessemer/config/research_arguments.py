@@ -80,6 +80,9 @@ def research_values(root: Path, arguments: Sequence[str], folder: Path = Path())
         SettingsError: argparse refuses the command line.
     """
     options = recorded_options(root)
+    whole = next((x for x in options if x["spelling"]["nargs"] == argparse.REMAINDER), None)
+    if whole is not None:
+        return {whole["field"]: list(arguments)}
     parser = _parser(options)
     in_files = {option["name"] for option in options if option["spelling"].get("in_files")}
     words = with_files(arguments, in_files, folder) if in_files else arguments

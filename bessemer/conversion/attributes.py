@@ -17,7 +17,7 @@ from bessemer.conversion.inference import Kinds
 from bessemer.conversion.kinds import Kind, Value
 from bessemer.conversion.program import Program
 from bessemer.conversion.reachable import reached
-from bessemer.conversion.syntax import walk
+from bessemer.conversion.syntax import assigned, code_of, walk
 
 FILLS = frozenset(
     {"append", "extend", "insert", "add", "update", "setdefault", "pop", "remove", "clear"}
@@ -28,10 +28,12 @@ _OTHERWISE = frozenset(Kind) - {Kind.NUMBER, Kind.NOTHING, Kind.TUPLE, Kind.PARA
 
 @dataclass(frozen=True, eq=False)
 class Keeping:
-    """An object that a loop changes: how it is reached in front of the loop, and its attributes."""
+    """An object that a loop changes: how it is reached, and its attributes.
 
-    loop: Loop
-    function: cst.FunctionDef
+    `at` is the loop, or, where that does not reach the object, the statement that makes the object.
+    """
+
+    at: cst.BaseStatement
     code: str
     names: tuple[str, ...]
 
@@ -43,11 +45,12 @@ class Attributes:
         self._program = program
         self._kinds = kinds
         self._known: list[Value] = []
+        self._handed_on = _handed_on(program)
 
     def of(self, function: cst.FunctionDef, loop: Loop) -> list[Keeping]:
         """Return what a loop changes in objects that were made before it."""
         changed: dict[str, list[Value]] = {}
-        for receiver, name in self._changes(loop):
+        for receiver, name in self._changes(loop.body, *self._handed_on):
             value = self._kinds.of(receiver)
             if value is not None and value.kind is Kind.OBJECT:
                 changed.setdefault(name, []).append(value)
@@ -63,12 +66,33 @@ class Attributes:
             )
             if names and not any(self._is_one(value, x) for x in self._known):
                 self._known.append(value)
-                found.append(Keeping(loop, function, there.code, names))
+                found.append(Keeping(loop, there.code, names))
+        return found
+
+    def rest(self) -> list[Keeping]:
+        """Return what functions that are handed on as values change in objects that no loop has kept.
+
+        Who calls them back, and when, is not followed; so the objects are kept from the start.
+        """
+        changed: dict[cst.Call, list[str]] = {}
+        for receiver, name in self._changes(*self._handed_on):
+            value = self._kinds.of(receiver)
+            if value is None or value.kind is not Kind.OBJECT or len(value.origins) != 1:
+                continue
+            if self._is_plain(value, name) and not any(self._is_one(value, x) for x in self._known):
+                changed.setdefault(next(iter(value.origins)), []).append(name)
+        found = []
+        for made, names in changed.items():
+            statement = self._program.statement(made)
+            pair = assigned(statement)
+            is_once = self._program.enclosing(statement, cst.For, cst.While) is None
+            if pair is not None and pair[1] is made and len(pair[0]) == 1 and is_once:
+                found.append(Keeping(statement, code_of(pair[0][0]), tuple(dict.fromkeys(names))))
         return found
 
     def first_change(self, loop: Loop) -> cst.BaseExpression | None:
         """Return the first attribute of an object that running a loop's body may change."""
-        for receiver, name in self._changes(loop):
+        for receiver, name in self._changes(loop.body):
             value = self._kinds.of(receiver)
             if value is not None and value.kind is Kind.OBJECT and self._is_plain(value, name):
                 return receiver
@@ -81,10 +105,10 @@ class Attributes:
         held = self._kinds.attribute(value, name)
         return held is None or held.kind not in _OTHERWISE
 
-    def _changes(self, loop: Loop) -> Iterator[tuple[cst.BaseExpression, str]]:
-        """Yield the objects and attributes that running a loop's body may change."""
+    def _changes(self, *bodies: cst.CSTNode) -> Iterator[tuple[cst.BaseExpression, str]]:
+        """Yield the objects and attributes that running some code may change."""
         seen: set[cst.FunctionDef] = set()
-        waiting: list[cst.CSTNode] = [loop.body]
+        waiting = list(bodies)
         while waiting:
             node = waiting.pop()
             for inner in walk(node, cst.Attribute, cst.Call):
@@ -108,3 +132,15 @@ class Attributes:
         call = self._program.parents.get(parent)
         is_called = isinstance(parent, cst.Attribute) and isinstance(call, cst.Call) and call.func is parent
         return is_called and isinstance(parent, cst.Attribute) and parent.attr.value in FILLS
+
+
+def _handed_on(program: Program) -> list[cst.BaseSuite]:
+    """Return the bodies of functions that are used as values: callbacks, hooks, things to apply."""
+    found: dict[cst.BaseSuite, None] = {}
+    for function in walk(program.module, cst.FunctionDef):
+        for use in program.spelt.get(function.name.value, ()):
+            call = program.parent(use)
+            is_called = isinstance(call, cst.Call) and call.func is use
+            if program.is_load(use) and not is_called and program.bindings(use) == (function,):
+                found[function.body] = None
+    return list(found)

@@ -376,6 +376,8 @@ class Kinds:
             return self.of(call.args[0].value)
         if name in BARS and call.args:
             return Value(Kind.BAR, items=(self.of(call.args[0].value),))
+        if name == "builtins.iter" and call.args:
+            return Value(Kind.BATCHES, here) if self.is_a(call.args[0].value, Kind.LOADER) else None
         if name in _LISTINGS and call.args:
             return _listed(name, [self.of(x.value) for x in call.args if x.keyword is None and not x.star])
         if name == "builtins.int" and call.args and isinstance(call.args[0].value, cst.SimpleString):

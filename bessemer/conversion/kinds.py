@@ -19,6 +19,7 @@ class Kind(Enum):
     SCALER = "gradient scaler"
     PARAMETER = "a tensor that is trained and is on no model"
     LOADER = "loader"
+    BATCHES = "iterator over a loader, whose place the loader keeps"
     BAR = "progress bar around an iterable"
     DATASET = "dataset"
     DEVICE = "torch.device"

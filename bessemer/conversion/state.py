@@ -25,7 +25,14 @@ from bessemer.conversion.script import Script
 from bessemer.conversion.syntax import argument, assigned, fresh_name, walk
 
 _ADDED = (Reduction.SUM, Reduction.SIZE, Reduction.MEAN)
-_NEVER_CARRIED = STATEFUL | {Kind.LOADER, Kind.DATASET, Kind.DEVICE, Kind.CRITERION, Kind.SETTINGS}
+_NEVER_CARRIED = STATEFUL | {
+    Kind.LOADER,
+    Kind.BATCHES,
+    Kind.DATASET,
+    Kind.DEVICE,
+    Kind.CRITERION,
+    Kind.SETTINGS,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +165,7 @@ class _Finder:
         return any(self.program.imported(x.func) == "builtins.print" for x in calls)
 
     def keepings(self) -> Iterator[Keeping]:
-        """Yield what loops change in objects, the outermost loops first."""
+        """Yield what loops change in objects, the outermost loops first, then what is called back."""
         attributes = Attributes(self.program, self.kinds)
         tops = [(x.where, x.loop) for x in self.training.tops]
         inner = [
@@ -171,6 +178,8 @@ class _Finder:
                 self._changes_objects(over, changed)
             if self._innermost(loop) is function:
                 yield from attributes.of(function, loop)
+        if tops:
+            yield from attributes.rest()
 
     def _changes_objects(self, over: LoaderLoop, changed: cst.CSTNode) -> None:
         where, code = self.program.where(changed), self.program.code(changed)

@@ -371,6 +371,27 @@ PROGRAMS: dict[str, Styled] = {
         "4 0.5",
         {"steps": 4, "lr": 0.5},
     ),
+    "sys.argv that the program reads itself": Styled(
+        {
+            "main.py": """
+                import sys
+                class Node:
+                    def __init__(self, **values):
+                        self.__dict__.update(values)
+                config = Node(lr=0.5, steps=3)
+                def merge(words):
+                    for word in words:
+                        name, value = word.split("=")
+                        setattr(config, name, float(value))
+                def note():
+                    return " ".join(sys.argv[1:])
+                merge(sys.argv[1:])
+                print(config.lr * config.steps, note(), len(sys.argv))
+                """
+        },
+        "lr=2 steps=4",
+        {"arguments": ["lr=2", "steps=4"]},
+    ),
     "a configurator": Styled(
         {
             "main.py": """
@@ -436,6 +457,7 @@ OPTIONS: dict[str, list[str]] = {
     "a class whose attributes are read": ["hidden", "width"],
     "an object of a class": ["lr"],
     "sys.argv": ["steps", "lr", "name"],
+    "sys.argv that the program reads itself": ["arguments"],
     "a configurator": ["batch_size", "lr", "decay", "name"],
     "files": ["lr", "batch", "hidden", "name", "epochs", "rate"],
 }

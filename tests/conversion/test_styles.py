@@ -86,14 +86,14 @@ REFUSED = {
         """,
         "main.py:2: flags.DEFINE_list",
     ),
-    "an argument read somewhere": (
+    "a command line that is changed": (
         """
         import sys
         def f():
-            return sys.argv[1]
-        print(f())
+            return sys.argv.pop(1)
+        print(f(), sys.argv[1])
         """,
-        r"main.py:3: sys.argv\[1\]: an argument read here",
+        r"main.py:3: sys.argv.pop: the command line is changed here",
     ),
     "a file that is executed": (
         """

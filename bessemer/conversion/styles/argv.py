@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import libcst as cst
 from libcst import matchers as m
@@ -11,17 +12,28 @@ from bessemer.conversion.option import Spelling
 from bessemer.conversion.styles.constants import constant, places
 from bessemer.conversion.styles.setting import Setting, comment_on, kind_of
 from bessemer.conversion.styles.view import View
-from bessemer.conversion.syntax import assigned, statements, walk
+from bessemer.conversion.syntax import assigned, fresh_name, statements, walk
 
 _KINDS = {"builtins.int": "int", "builtins.float": "float", "builtins.str": "str"}
 _HINT = "give each argument a name at the top of the program, as in epochs = int(sys.argv[1])"
 
 
+@dataclass(frozen=True, eq=False)
+class _Argument:
+    """One argument: at which place it is given, what names it, and the setting that takes its place."""
+
+    number: int
+    target: cst.Name
+    setting: Setting
+
+
 def find_argv(view: View) -> None:
     """Make options of the arguments that a program reads from `sys.argv`.
 
+    Where they cannot be told apart, one setting is the whole command line, for the program to read.
+
     Raises:
-        ConversionError: it reads them in a way that settings cannot take over.
+        ConversionError: it changes `sys.argv`.
     """
     program = view.program
     uses = [x for x in walk(program.module, cst.Attribute, cst.Name) if _is_argv(view, x)]
@@ -30,33 +42,56 @@ def find_argv(view: View) -> None:
     ]
     if not taken or view.has_parser:
         return
+    arguments: list[_Argument] = []
+    stops: list[cst.BaseStatement] = []
     done: set[cst.CSTNode] = set()
-    numbers: dict[int, Setting] = {}
     for statement in list(places(view)):
         inside = [x for x in uses if program.statement(x) is statement or _holds(view, statement, x)]
-        if not inside:
-            continue
-        if _stops(statement) and not any(assigned(x) for x in _block(statement)):
-            view.edits.removed.add(statement)  # the settings say what is missing
-        elif (read := _read(view, statement, inside)) is not None:
-            number, setting = read
-            if number in numbers:
-                raise view.refuse(statement, f"sys.argv[{number}] is read twice", _HINT)
-            numbers[number] = setting
+        if inside and _stops(statement) and not any(assigned(x) for x in _block(statement)):
+            stops.append(statement)  # the settings say what is missing
+        elif inside and (read := _read(view, statement, inside)) is not None:
+            arguments.append(read)
         else:
-            raise view.refuse(
-                inside[0], f"{program.code(program.parent(inside[0]))}: an argument read here", _HINT
-            )
+            continue
         done.update(inside)
-    left = [x for x in uses if x not in done and not _is_program_name(view, x)]
-    if left:
-        raise view.refuse(left[0], f"{program.code(program.parent(left[0]))}: an argument read here", _HINT)
-    if sorted(numbers) != list(range(1, len(numbers) + 1)):
-        raise view.refuse(
-            uses[0], "arguments of the command line that are not read one after the other", _HINT
-        )
-    for number in sorted(numbers):
-        view.add(numbers[number])
+    named = {x.number: x for x in arguments}
+    is_all = all(x in done or _is_program_name(view, x) for x in uses)
+    if not is_all or len(named) < len(arguments) or sorted(named) != list(range(1, len(named) + 1)):
+        _take_whole(view, [x for x in uses if not _is_program_name(view, x)])
+        return
+    view.edits.removed.update(stops)
+    for number in sorted(named):
+        _replace(view, named[number])
+        view.add(named[number].setting)
+
+
+def _take_whole(view: View, uses: Sequence[cst.Attribute | cst.Name]) -> None:
+    """Make one setting of the whole command line."""
+    program = view.program
+    for use in uses:
+        outer = program.parent(use)
+        is_target = isinstance(outer, cst.Subscript) and program.is_store(outer.value)
+        if program.is_store(use) or is_target or isinstance(outer, cst.Attribute | cst.Del):
+            raise view.refuse(use, f"{program.code(outer)}: the command line is changed here", _HINT)
+    setting = Setting(
+        fresh_name(("arguments", "command_line"), view.taken()),
+        "str",
+        "()",
+        "the command line of the research code, which reads it itself",
+        uses[0],
+        program.code(uses[0]),
+        Spelling(("arguments",), "store", "str", "...", (), False),
+        nargs="*",
+    )
+    for use in uses:
+        words = cst.parse_expression(f'["main", *{view.name}.{setting.name}]')
+        view.edits.replaced[use] = words
+    view.add(setting)
+    view.remark(
+        uses[0],
+        f"arguments are read here as texts; {setting.name} in the settings is the whole command line",
+        _HINT,
+    )
 
 
 def _is_argv(view: View, node: cst.CSTNode) -> bool:
@@ -76,9 +111,7 @@ def _argument(number: int | None = None) -> m.Subscript:
     return m.Subscript(slice=[m.SubscriptElement(m.Index(index))])
 
 
-def _read(
-    view: View, statement: cst.BaseStatement, inside: Sequence[cst.CSTNode]
-) -> tuple[int, Setting] | None:
+def _read(view: View, statement: cst.BaseStatement, inside: Sequence[cst.CSTNode]) -> _Argument | None:
     """Read `name = int(sys.argv[1])`, alone or with `if len(sys.argv) > 1 else default`."""
     found = constant(statement)
     default: cst.BaseExpression | None = None
@@ -106,18 +139,22 @@ def _read(
         view.program.code(statement),
         Spelling((target.value,), "store", kind, "?" if default is not None else None, (), default is None),
     )
-    line = cst.SimpleStatementLine(
-        [cst.Assign([cst.AssignTarget(cst.Name(target.value))], view.read(setting.name))],
-        leading_lines=getattr(statement, "leading_lines", ()),
-    )
-    reads = view.reads(target)
+    return _Argument(number, target, setting)
+
+
+def _replace(view: View, argument: _Argument) -> None:
+    """Read the setting where the variable is read, or else make the variable from it."""
+    statement, name = view.program.statement(argument.setting.at), argument.setting.name
+    reads = view.reads(argument.target)
     if reads and not view.reflects():
         view.edits.removed.add(statement)
         for use in reads:
-            view.edits.replaced[use] = view.read(setting.name)
-    else:
-        view.edits.replaced[statement] = line
-    return number, setting
+            view.edits.replaced[use] = view.read(name)
+        return
+    view.edits.replaced[statement] = cst.SimpleStatementLine(
+        [cst.Assign([cst.AssignTarget(cst.Name(argument.target.value))], view.read(name))],
+        leading_lines=getattr(statement, "leading_lines", ()),
+    )
 
 
 def _number(view: View, node: cst.CSTNode) -> int:
