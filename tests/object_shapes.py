@@ -118,6 +118,20 @@ def a_condition_before_each_turn(run: Run) -> Any:
     return weights_of(model), carry.left
 
 
+def models_in_lists_and_dictionaries(run: Run) -> Any:
+    nets = [run.place(small_net()) for _ in range(2)]
+    optimizers = {
+        name: torch.optim.Adam(net.parameters(), lr=0.05) for name, net in zip("ab", nets, strict=True)
+    }
+    loader = run.loader(Noisy(), batch_size=5, shuffle=True)
+    run.track(nets=nets, optimizers=optimizers)
+    for _ in run.epochs(3):
+        for batch in loader:
+            for net, optimizer in zip(nets, optimizers.values(), strict=True):
+                run.log({"loss": train_step(net, optimizer, batch)})
+    return weights_of(*nets)
+
+
 def one_training_after_the_other(run: Run) -> Any:
     model = run.place(small_net())
     loader = run.loader(data_of(14), batch_size=4, shuffle=True)
@@ -136,5 +150,6 @@ SHAPES = [
     updates_by_hand,
     tensors_of_no_model,
     a_condition_before_each_turn,
+    models_in_lists_and_dictionaries,
     one_training_after_the_other,
 ]

@@ -65,14 +65,14 @@ class Flow:
     def stored(self, *nodes: cst.CSTNode) -> frozenset[str]:
         """Return the names that may be set somewhere in these nodes."""
         names = (name for node in nodes for name in walk(node, cst.Name))
-        found = {name.value for name in names if self._program.is_store(name)}
+        found = {x.value for x in names if self._program.is_store(x) and not self._program.is_comprehended(x)}
         inner = (x for node in nodes for x in walk(node, cst.FunctionDef, cst.ClassDef))
         return frozenset(found | {x.name.value for x in inner})
 
     def loaded(self, *nodes: cst.CSTNode) -> frozenset[str]:
         """Return the names that may be read somewhere in these nodes."""
         names = (name for node in nodes for name in walk(node, cst.Name))
-        read = {name.value for name in names if self._program.is_load(name)}
+        read = {x.value for x in names if self._program.is_load(x) and not self._program.is_comprehended(x)}
         augmented = (x.target for node in nodes for x in walk(node, cst.AugAssign))
         return frozenset(read | {x.value for x in augmented if isinstance(x, cst.Name)})
 

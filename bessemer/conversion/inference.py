@@ -9,13 +9,24 @@ module are careful then.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import libcst as cst
 from libcst import matchers as m
 
-from bessemer.conversion.kinds import BARS, DATASET_BASES, Kind, Value, item_of, joined, kind_made_by
+from bessemer.conversion.kinds import (
+    BARS,
+    DATASET_BASES,
+    Kind,
+    Value,
+    element_of,
+    item_of,
+    joined,
+    kind_made_by,
+    several,
+    together,
+)
 from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import (
     Definition,
@@ -132,7 +143,10 @@ class Kinds:
             return Value(Kind.SETTINGS)
         match node:
             case cst.Name() | cst.Attribute() if self._program.is_store(node):
-                return self._bound(node) or self._made_trainable(node) or self._used_as_model(node)
+                bound = self._bound(node)
+                if bound == Value(Kind.TUPLE):
+                    return self._appended(node) or bound
+                return bound or self._made_trainable(node) or self._used_as_model(node)
             case cst.Attribute():
                 return self._attribute(node)
             case cst.Integer():
@@ -149,8 +163,17 @@ class Kinds:
                 return joined((self.of(node.body), self.of(node.orelse)))
             case cst.Subscript(slice=[cst.SubscriptElement(slice=cst.Index(value=cst.Integer() as index))]):
                 return item_of(self.of(node.value), [index.evaluated_value])
+            case cst.Subscript(slice=[cst.SubscriptElement(slice=cst.Index())]):
+                return element_of(self.of(node.value))
             case cst.Tuple() | cst.List():
                 return Value(Kind.TUPLE, items=tuple(self.of(x.value) for x in node.elements))
+            case cst.ListComp() | cst.GeneratorExp():
+                return several(self.of(node.elt))
+            case cst.DictComp():
+                return several(self.of(node.value))
+            case cst.Dict() if node.elements:
+                values = [self.of(x.value) for x in node.elements]
+                return None if None in values else several(joined(values))
             case cst.SimpleString():
                 text = str(node.evaluated_value)
                 named = text.split(":")[0] in _DEVICE_WORDS
@@ -187,6 +210,19 @@ class Kinds:
             and self._program.code(call.func.value) == name
         )
         return Value(Kind.PARAMETER, found) if found else None
+
+    def _appended(self, node: cst.Name | cst.Attribute) -> Value | None:
+        """Return what is appended to a list that begins empty, in the same function or class."""
+        name, definition = self._program.code(node), self._program.definition(node)
+        values = [
+            self.of(call.args[0].value)
+            for call in self._by_method.get("append", ())
+            if isinstance(call.func, cst.Attribute)
+            and self._program.definition(call) is definition
+            and self._program.code(call.func.value) == name
+            and call.args
+        ]
+        return None if None in values else several(joined(values))
 
     def _used_as_model(self, node: cst.Name | cst.Attribute) -> Value | None:
         """Tell whether something unknown is a model: its function asks for its `parameters()`."""
@@ -286,10 +322,8 @@ class Kinds:
                 return item_of(value, path)
             elif isinstance(outer, cst.NamedExpr):
                 return self.of(outer.value)
-            elif isinstance(outer, cst.For):
-                several = self.of(outer.iter)
-                items = several.items if several is not None and several.kind is Kind.TUPLE else ()
-                return item_of(joined(items), path)
+            elif isinstance(outer, cst.For | cst.CompFor):
+                return item_of(element_of(self.of(outer.iter)), path)
             elif not isinstance(outer, cst.Element | cst.AssignTarget):
                 return None
             if not isinstance(outer, cst.Element):
@@ -362,6 +396,10 @@ class Kinds:
         if function is not None:
             returns = [x.value for x in walk_own(function, cst.Return) if x.value is not None]
             return joined(self.of(value) for value in returns)
+        if isinstance(call.func, cst.Attribute) and call.func.attr.value in ("values", "items"):
+            held = self.of(call.func.value)
+            is_items = call.func.attr.value == "items"
+            return together([None, held]) if is_items and held is not None else held
         if isinstance(call.func, cst.Attribute) and call.func.attr.value in _SAME_AFTER:
             value = self.of(call.func.value)
             if value is not None and value.kind in (Kind.MODULE, Kind.CRITERION):
@@ -388,19 +426,17 @@ class Kinds:
         return Value(kind, here) if kind is not None else None
 
 
-def _listed(name: str, given: list[Value | None]) -> Value | None:
-    """Return what a builtin makes of lists: of `zip` and `enumerate`, tuples with what goes together."""
-    several = [x for x in given if x is not None and x.kind is Kind.TUPLE]
-    if not several:
+def _listed(name: str, given: Sequence[Value | None]) -> Value | None:
+    """Return what a builtin makes of lists."""
+    first = given[0] if given else None
+    if name == "builtins.zip":
+        return together(given)
+    if first is None or first.kind not in (Kind.TUPLE, Kind.SEVERAL):
         return None
-    length = min(len(x.items) for x in several)
     if name == "builtins.enumerate":
-        given = [Value(Kind.TUPLE, items=(Value(Kind.NUMBER),) * length), given[0]]
-    elif name != "builtins.zip":
-        order = -1 if name == "builtins.reversed" else 1
-        return replace(several[0], items=several[0].items[::order])
-    rows = zip(*(x.items[:length] if x in several else (None,) * length for x in given), strict=True)
-    return Value(Kind.TUPLE, items=tuple(Value(Kind.TUPLE, items=row) for row in rows))
+        number = Value(Kind.NUMBER)
+        return together([replace(first, items=(number,) * len(first.items), origins=frozenset()), first])
+    return replace(first, items=first.items[::-1]) if name == "builtins.reversed" else first
 
 
 def _is_true(node: cst.BaseExpression | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -29,6 +29,7 @@ class Kind(Enum):
     NUMBER = "a whole number that is written out"
     NOTHING = "None"
     TUPLE = "tuple"
+    SEVERAL = "things of one kind in a list or dictionary, whose number is not known"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Value:
     """A kind, where values of it were made, and for a tuple what is in it.
 
     `origins` are the constructor calls that the value may come from; `optional` says that it may
-    also be None; `owner` is the program's own class that it is an instance of.
+    also be None; `owner` is the program's own class that it is an instance of. What stands for several
+    things has one of them as its only item, and its origins.
     """
 
     kind: Kind
@@ -48,6 +50,8 @@ class Value:
 
 STATEFUL = frozenset({Kind.MODULE, Kind.OPTIMIZER, Kind.SCHEDULER, Kind.SCALER})
 """Kinds with a state that must survive a crash."""
+
+_IN_LISTS = STATEFUL | {Kind.PARAMETER, Kind.CRITERION, Kind.LOADER}
 
 BARS = frozenset({"tqdm.tqdm", "tqdm", "tqdm.tqdm_notebook", "rich.progress.track"})
 DATASET_BASES = (
@@ -92,13 +96,46 @@ def kind_made_by(name: str) -> Kind | None:
     return Kind.MODULE if is_model else None
 
 
+def several(element: Value | None) -> Value | None:
+    """Return the value of a list of things of one kind, if it is one that is followed there."""
+    if element is None or element.kind not in _IN_LISTS:
+        return None
+    return Value(Kind.SEVERAL, element.origins, (element,))
+
+
+def element_of(value: Value | None) -> Value | None:
+    """Return what any of the things in a tuple, a list or a dictionary may be."""
+    is_known = value is not None and value.kind in (Kind.TUPLE, Kind.SEVERAL)
+    return joined(value.items) if value is not None and is_known else None
+
+
 def item_of(value: Value | None, path: list[int]) -> Value | None:
     """Return what stands in a tuple at a path of indices, the innermost first; None if that is unknown."""
     for index in reversed(path):
-        if value is None or value.kind is not Kind.TUPLE or index >= len(value.items):
+        if value is not None and value.kind is Kind.SEVERAL:
+            value = value.items[0]
+        elif value is None or value.kind is not Kind.TUPLE or index >= len(value.items):
             return None
-        value = value.items[index]
+        else:
+            value = value.items[index]
     return value
+
+
+def together(columns: Sequence[Value | None]) -> Value | None:
+    """Return what `zip` makes of lists: tuples of what goes together."""
+    lengths = [len(x.items) for x in columns if x is not None and x.kind is Kind.TUPLE]
+    if not lengths:
+        rows = Value(Kind.TUPLE, items=tuple(element_of(x) for x in columns))
+        origins = frozenset[cst.Call]().union(*(x.origins for x in columns if x is not None))
+        return Value(Kind.SEVERAL, origins, (rows,)) if any(rows.items) else None
+    rows_of = zip(*(_column(x, min(lengths)) for x in columns), strict=True)
+    return Value(Kind.TUPLE, items=tuple(Value(Kind.TUPLE, items=row) for row in rows_of))
+
+
+def _column(value: Value | None, length: int) -> tuple[Value | None, ...]:
+    if value is not None and value.kind is Kind.TUPLE:
+        return value.items[:length]
+    return (element_of(value),) * length
 
 
 def joined(values: Iterable[Value | None]) -> Value | None:
@@ -118,4 +155,6 @@ def joined(values: Iterable[Value | None]) -> Value | None:
             return None
         columns = zip(*(value.items for value in solid), strict=True)
         return replace(first, items=tuple(joined(column) for column in columns))
-    return replace(first, origins=frozenset().union(*(value.origins for value in solid)))
+    origins: frozenset[cst.Call] = frozenset().union(*(value.origins for value in solid))
+    items = (joined(value.items[0] for value in solid),) if first.kind is Kind.SEVERAL else ()
+    return replace(first, origins=origins, items=items)

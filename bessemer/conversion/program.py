@@ -179,6 +179,15 @@ class Program:
         """Tell whether `name` is a parameter of `function`."""
         return any(parameter.name.value == name for parameter in parameters(function))
 
+    def is_comprehended(self, name: cst.Name) -> bool:
+        """Tell whether a name is a variable of a comprehension that it stands in, and so of nothing else."""
+        scope = self.scopes.get(name)
+        while isinstance(scope, metadata.ComprehensionScope):
+            if name.value in _bound_in(scope):
+                return True
+            scope = scope.parent
+        return False
+
     def bindings(self, name: cst.Name) -> tuple[cst.CSTNode, ...]:
         """Return the nodes (names, parameters, definitions, imports) that give `name` a value."""
         scope = self.scopes.get(name)

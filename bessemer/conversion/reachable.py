@@ -13,7 +13,7 @@ import libcst as cst
 
 from bessemer.conversion.flow import Flow, Loop
 from bessemer.conversion.inference import Kinds
-from bessemer.conversion.kinds import Kind, Value
+from bessemer.conversion.kinds import Kind, Value, element_of
 from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import parameters, self_parameter, walk
 
@@ -39,7 +39,8 @@ def reached(program: Program, kinds: Kinds, function: cst.FunctionDef, loop: Loo
     """Yield what is there in front of a loop, in the order of the function; something may come twice."""
     surely = Flow(program, function).set_before(loop)
     nodes: list[tuple[str, cst.CSTNode]] = [(x.name.value, x) for x in parameters(function)]
-    nodes += [(x.value, x) for x in walk(function.body, cst.Name) if program.is_store(x)]
+    stores = (x for x in walk(function.body, cst.Name) if program.is_store(x))
+    nodes += [(x.value, x) for x in stores if not program.is_comprehended(x)]
     in_class = program.enclosing(function, cst.ClassDef) is not None
     own = self_parameter(function) if in_class else None
     seen: set[str] = set()
@@ -68,7 +69,8 @@ def _inside(kinds: Kinds, here: Reached, depth: int) -> Iterator[Reached]:
         return
     for attribute in kinds.attributes(value):
         held = kinds.attribute(value, attribute)
-        is_part = held is not None and value.kind is Kind.MODULE and held.kind is Kind.MODULE
+        one = element_of(held) if held is not None and held.kind is Kind.SEVERAL else held
+        is_part = one is not None and value.kind is Kind.MODULE and one.kind is Kind.MODULE
         if held is not None and not is_part:
             longer = f"{here.name}_{attribute}" if here.name else attribute
             yield from _inside(

@@ -377,7 +377,32 @@ class _Finder:
             changes = is_statement and (func.attr.value in FILLS or self._is_own_object(receiver))
         if not changes or self.kinds.is_a(receiver, *_NEVER_CARRIED):
             return None
-        return receiver if self.program.imported(receiver) is None else None
+        return self._item_of(receiver) if self.program.imported(receiver) is None else None
+
+    def _item_of(self, name: cst.Name) -> cst.Name:
+        """Return the variable whose items a `for` statement gives this name to, or the name itself.
+
+        What `for one in lists` fills, or `for one, two in zip(...)`, is in the list that it goes over.
+        """
+        match self.program.bindings(name):
+            case (cst.Name() as bound,):
+                target: cst.CSTNode = bound
+            case _:
+                return name
+        index: int | None = None
+        outer = self.program.parent(target)
+        if isinstance(outer, cst.Element):
+            several = cst.ensure_type(self.program.parent(outer), cst.Tuple)
+            index = [x.value for x in several.elements].index(bound)
+            target, outer = several, self.program.parent(several)
+        if not (isinstance(outer, cst.For) and outer.target is target):
+            return name
+        over: cst.BaseExpression | None = outer.iter
+        if index is not None:
+            is_zip = isinstance(over, cst.Call) and self.program.imported(over.func) == "builtins.zip"
+            args = over.args if is_zip and isinstance(over, cst.Call) else ()
+            over = args[index].value if index < len(args) else None
+        return over if isinstance(over, cst.Name) else name
 
     def _is_own(self, node: cst.CSTNode) -> bool:
         receiver = self._filled(node) if isinstance(node, cst.Call | cst.Subscript) else None

@@ -108,8 +108,8 @@ class Run:
 
         Args:
             objects: anything with `state_dict` and `load_state_dict`, or tensors that are no part of a model,
-                one or a list of them, by a name of its own. Where a function that tracks is called again
-                with other objects, the second is `name_2`, and so on.
+                one or a list or dictionary of them, by a name of its own. Where a function that tracks is
+                called again with other objects, the second is `name_2`, and so on.
 
         Raises:
             UserError: an object has no state, or several workers would train tensors of no model.
@@ -117,6 +117,10 @@ class Run:
         for name, value in objects.items():
             if Tensors.accept(value):
                 self._track_tensors(name, value)
+                continue
+            if isinstance(value, list | tuple | dict):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                self.track(**{f"{name}_{key}": item for key, item in items})
                 continue
             if not (hasattr(value, "state_dict") and hasattr(value, "load_state_dict")):
                 raise UserError(

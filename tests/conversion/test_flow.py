@@ -13,6 +13,17 @@ from bessemer.conversion.flow import Flow
 from bessemer.conversion.syntax import walk
 
 LOOPS = {
+    "a variable of a comprehension is another one": (
+        """
+        ys = [x for x in xs]
+        for i in xs:
+            x = i
+            use([x for x in xs if x])
+        use([x for x in xs])
+        """,
+        set(),
+        set(),
+    ),
     "a sum": (
         """
         total = 0

@@ -109,10 +109,17 @@ class _Hoister:
                 return is_word or self._is_constant_name(node.value)
             case cst.List() | cst.Dict() | cst.Set():
                 return False  # it may be changed in place; the function makes its own
+            case cst.Attribute():
+                return self._is_of_module(node)  # `torch.float32`, `torch.tanh`
         parts = [x for x in children(node) if isinstance(x, cst.BaseExpression | cst.BaseElement)]
         return isinstance(node, _LITERALS) and all(
             self._is_constant(x if isinstance(x, cst.BaseExpression) else x.value) for x in parts
         )
+
+    def _is_of_module(self, node: cst.Attribute) -> bool:
+        """Tell whether a dotted name is of something that is imported, whatever happens."""
+        first = innermost(node)
+        return first in self.names.imported and first not in self.names.mixed
 
     def _is_constant_name(self, name: str) -> bool:
         if not self._is_bound_once(name):

@@ -47,6 +47,31 @@ CASES = (
         """,
     ),
     Case(
+        "lists in a list that the loop fills through another name",
+        """
+        import torch
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            histories = [[], []]
+            for epoch in range(9):
+                optimizer.step()
+                for value, history in zip(measure(model), histories):
+                    history.append(value)
+            print(histories)
+        """,
+        """
+        import torch
+        def main():
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            carry = run.carry(histories=[[], []])
+            for epoch in range(9):
+                optimizer.step()
+                for value, history in zip(measure(model), carry.histories):
+                    history.append(value)
+            print(carry.histories)
+        """,
+    ),
+    Case(
         "a parameter is carried from where the loop begins",
         """
         import torch

@@ -6,7 +6,7 @@ optimizer that is tracked sums its gradients over the workers before it steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -48,7 +48,7 @@ def stateful(analysis: Analysis) -> dict[Top, list[Held]]:
     for top in analysis.training.tops:
         found[top] = []
         for there in _with_state(analysis, top):
-            if not any(_is_same(there.value, x.reached.value) for x in known):
+            if not _is_known(there.value, [x.reached.value for x in known]):
                 held = Held(fresh_name((there.name,), {x.name for x in known}), there)
                 known.append(held)
                 found[top].append(held)
@@ -59,14 +59,18 @@ def _with_state(analysis: Analysis, top: Top) -> Iterator[Reached]:
     program = analysis.script.program
     rebound = Flow(program, top.where).stored(top.loop.body)
     for found in reached(program, analysis.kinds, top.where, top.loop):
+        value = found.value.items[0] if found.value.kind is Kind.SEVERAL else found.value
         # Parameters that the loop binds anew are carried by it.
-        is_parameter = found.value.kind is Kind.PARAMETER and found.code not in rebound
-        if found.value.kind in STATEFUL or is_parameter:
+        is_parameter = value is not None and value.kind is Kind.PARAMETER and found.code not in rebound
+        if value is not None and (value.kind in STATEFUL or is_parameter):
             yield found
 
 
-def _is_same(one: Value, other: Value) -> bool:
-    return one.kind is other.kind and one.origins == other.origins and bool(one.origins)
+def _is_known(value: Value, known: Sequence[Value]) -> bool:
+    """Tell whether something is tracked already; a list is if all that may be in it is."""
+    if value.kind is Kind.SEVERAL:
+        return value.origins <= frozenset[cst.Call]().union(*(x.origins for x in known))
+    return any(value.kind is x.kind and value.origins == x.origins and bool(value.origins) for x in known)
 
 
 def tracked(analysis: Analysis, loop: cst.CSTNode) -> tuple[Held, ...]:
@@ -124,6 +128,40 @@ CASES = (
 
             for epoch in range(3):
                 opt.step()
+        """,
+    ),
+    Case(
+        "lists of models and optimizers, whatever their length",
+        """
+        import torch
+        def main(sizes):
+            nets = [torch.nn.Linear(2, 1), torch.nn.Linear(2, 2)]
+            opts = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets]
+            heads = []
+            for size in sizes:
+                heads.append(torch.nn.Linear(2, size))
+            decays = {name: torch.optim.lr_scheduler.StepLR(opt, 1) for name, opt in zip("ab", opts)}
+            for epoch in range(3):
+                for net, opt in zip(nets, opts):
+                    opt.step()
+                for decay in decays.values():
+                    decay.step()
+        """,
+        """
+        import torch
+        def main(sizes):
+            nets = [torch.nn.Linear(2, 1), torch.nn.Linear(2, 2)]
+            opts = [torch.optim.SGD(net.parameters(), lr=0.1) for net in nets]
+            heads = []
+            for size in sizes:
+                heads.append(torch.nn.Linear(2, size))
+            decays = {name: torch.optim.lr_scheduler.StepLR(opt, 1) for name, opt in zip("ab", opts)}
+            run.track(nets_0=nets[0], nets_1=nets[1], opts=opts, heads=heads, decays=decays)
+            for epoch in range(3):
+                for net, opt in zip(nets, opts):
+                    opt.step()
+                for decay in decays.values():
+                    decay.step()
         """,
     ),
     Case(
