@@ -77,6 +77,20 @@ PROGRAMS: dict[str, dict[str, str]] = {
             print(net.forward(1), net.sizes)
             """
     },
+    "a class of any kind of object that reads what nobody can follow": {
+        "main.py": """
+            class Agent(object):
+                def __init__(self):
+                    self.seen = []
+                def act(self, state):
+                    self.seen.append(state)
+                    return table[state][0], table.keys(), rows
+            table = dict(a=[1, 2], b=[3, 4])
+            rows = sum(len(x) for x in table.values())
+            agent = Agent()
+            print(agent.act("a"), agent.act("b"), agent.seen)
+            """
+    },
     "a class without __init__": {
         "main.py": """
             class Adder:

@@ -97,6 +97,13 @@ def test_the_reason_why_a_function_stays_inside_is_kept(tmp_path: Path) -> None:
     assert "used as a value" in nested.reason
 
 
+def test_an_object_that_is_no_module_keeps_values_of_any_kind(tmp_path: Path) -> None:
+    written(PROGRAMS["a class of any kind of object that reads what nobody can follow"], tmp_path)
+    normal = normal_form(tmp_path, "main.py")
+    assert not normal.nested
+    assert normal.handed["Agent"] == ("table", "rows")
+
+
 def test_the_script_that_trains_is_found_among_several(tmp_path: Path) -> None:
     files = {
         "main.py": "import net\nloss.backward()\n",

@@ -7,12 +7,8 @@ are composed with LibCST and formatted with ruff.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import sysconfig
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import libcst as cst
 
@@ -31,7 +27,6 @@ from bessemer.conversion.roles import (
     Room,
 )
 from bessemer.conversion.syntax import bound_name, code_of, free_names, statements, walk
-from bessemer.errors import ConversionError
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
@@ -253,39 +248,6 @@ def _docstring(text: str) -> cst.SimpleStatementLine:
 
 def _parse(code: str) -> cst.SimpleStatementLine:
     return cst.ensure_type(cst.parse_statement(code), cst.SimpleStatementLine)
-
-
-def tidy(folder: Path) -> None:
-    """Sort the imports of a project, remove those without a use, and format it, by its own rules."""
-    ruff = ruff_command()
-    for command in (["check", "--quiet", "--fix", "--select", "I,F401"], ["format", "--quiet"]):
-        result = subprocess.run(
-            [ruff, *command, "--no-cache", "."], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if result.returncode != 0:
-            raise ConversionError(
-                f"ruff cannot read what was composed:\n{result.stdout}{result.stderr}".strip(),
-                "valid Python; this is a fault of the converter",
-                "report it together with the research code",
-            )
-
-
-def ruff_command() -> str:
-    """Return the path of ruff.
-
-    Raises:
-        ConversionError: it is not installed beside this Python.
-    """
-    folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
-    for folder in folders:
-        for name in ("ruff", "ruff.exe"):
-            if (folder / name).is_file():
-                return str(folder / name)
-    raise ConversionError(
-        f"ruff is not installed beside {sys.executable}",
-        "ruff, which formats the Python code that is written",
-        'pip install "bessemer[convert]"',
-    )
 
 
 def summary(code: str) -> str:
