@@ -354,6 +354,24 @@ PROGRAMS: dict[str, dict[str, str]] = {
             """,
         "lib/common.py": "def answer():\n    return 43\n",
     },
+    "imports that say that they fail": {
+        "main.py": """
+            import warnings
+            try:
+                import math
+                from collections import deque
+            except ImportError as error:
+                warnings.warn(str(error))
+                raise ImportError
+            try: import json; has_json = True
+            except: has_json = False; json = None
+            try: import surely_not_there
+            except ImportError: print("not there")
+            def show():
+                print(math.floor(1.5), deque([1]), has_json, json.dumps([]))
+            show()
+            """
+    },
     "an import inside of a function, and one that may fail": {
         "main.py": """
             try:

@@ -90,6 +90,13 @@ def test_an_import_with_another_way_stays_at_module_level(tmp_path: Path) -> Non
     assert any(isinstance(statement, cst.Try) for statement in body)
 
 
+def test_imports_that_say_that_they_fail_stay_at_module_level(tmp_path: Path) -> None:
+    written(PROGRAMS["imports that say that they fail"], tmp_path)
+    body = normal_form(tmp_path, "main.py").module.body
+    tried = [code_of(statement) for statement in body if isinstance(statement, cst.Try)]
+    assert ["math" in x or "json" in x for x in tried] == [True] * 2
+
+
 def test_the_reason_why_a_function_stays_inside_is_kept(tmp_path: Path) -> None:
     written(PROGRAMS["a function that is a value"], tmp_path)
     (nested,) = normal_form(tmp_path, "main.py").nested

@@ -26,6 +26,19 @@ class Odd:
 
 ODDS = [
     Odd(
+        "imports that are tried together",
+        program(
+            head="""
+            try: from torch.linalg import norm, det; HAS_BOTH = True
+            except ImportError as error: print(error); raise
+            """,
+            tail="if HAS_BOTH:\n    print(norm(model.weight))\n",
+        ),
+        'steps."""\n\ntry:\n'
+        "    from torch.linalg import det, norm  # noqa: F401\n\n    HAS_BOTH = True\n"
+        "except ImportError as error:\n    print(error)\n    raise\nimport torch\n",
+    ),
+    Odd(
         "a hand-written update",
         program(
             body="""

@@ -17,7 +17,7 @@ from bessemer.conversion.children import children
 from bessemer.conversion.normal.guards import is_guard
 from bessemer.conversion.normal.names import Names, find_names, innermost
 from bessemer.conversion.normal.places import Places
-from bessemer.conversion.syntax import assigned, every, fresh_name, literal_text, small, walk
+from bessemer.conversion.syntax import assigned, code_of, every, fresh_name, literal_text, small, walk
 
 _ENTRY_NAMES = ("main", "entry", "run_training")
 _LITERALS = (
@@ -33,6 +33,8 @@ _LITERALS = (
     cst.Dict,
     cst.Set,
 )
+_SAYING = frozenset({"print", "warnings.warn"})
+_EXITS = frozenset({"exit", "quit", "sys.exit"})
 _PARSER = "ArgumentParser"
 _PARSER_METHODS = frozenset({"add_argument", "add_argument_group", "add_mutually_exclusive_group"})
 
@@ -206,28 +208,42 @@ def _targets(statement: cst.BaseStatement) -> list[str]:
     return [x.value for x in (pair[0] if pair else ()) if isinstance(x, cst.Name)]
 
 
-def _is_import(statement: cst.BaseStatement) -> bool:
+def _is_import(statement: cst.CSTNode) -> bool:
     """Tell whether a statement only imports, perhaps with another way if that fails."""
     if isinstance(statement, cst.SimpleStatementLine):
-        return all(isinstance(x, cst.Import | cst.ImportFrom) for x in statement.body)
+        return all(map(_is_import, statement.body))
     if isinstance(statement, cst.Try) and statement.finalbody is None:
-        suites = [statement.body, *(x.body for x in statement.handlers)]
-        suites += [statement.orelse.body] if statement.orelse is not None else []
-        blocks = [x.body for x in suites if isinstance(x, cst.IndentedBlock)]
-        return (
-            len(blocks) == len(suites)
-            and _is_import(blocks[0][0])
-            and all(_is_import(x) or _is_flag(x) for block in blocks for x in block)
-        )
-    return False
+        tried = _lines(statement.body)
+        other = _lines(statement.orelse.body) if statement.orelse is not None else []
+        caught = [_lines(handler.body) for handler in statement.handlers]
+        settled = [x for lines in caught if not _is_complaint(lines) for x in lines]
+        return _is_import(tried[0]) and all(_is_import(x) or _is_flag(x) for x in [*tried, *other, *settled])
+    return isinstance(statement, cst.Import | cst.ImportFrom)
 
 
-def _is_flag(statement: cst.BaseStatement) -> bool:
-    pair = assigned(statement)
+def _lines(suite: cst.BaseSuite) -> list[cst.CSTNode]:
+    """Return what a suite runs: small statements, also those that share a line, and compound ones."""
+    found: list[cst.CSTNode] = []
+    for statement in suite.body:
+        found += statement.body if isinstance(statement, cst.SimpleStatementLine) else [statement]
+    return found
+
+
+def _is_flag(statement: cst.CSTNode) -> bool:
     is_word = (
-        pair is not None and isinstance(pair[1], cst.Name) and pair[1].value in ("True", "False", "None")
+        isinstance(statement, cst.Assign)
+        and isinstance(statement.value, cst.Name)
+        and statement.value.value in ("True", "False", "None")
     )
-    return is_word or isinstance(small(statement), cst.Pass)
+    return is_word or isinstance(statement, cst.Pass)
+
+
+def _is_complaint(lines: Sequence[cst.CSTNode]) -> bool:
+    """Tell whether all that is done is to say that an import failed, and to end the program for it."""
+    calls = [x.value if isinstance(x, cst.Expr) else None for x in lines]
+    called = [code_of(x.func) if isinstance(x, cst.Call) else "" for x in calls]
+    is_end = isinstance(lines[-1], cst.Raise) or called[-1] in _EXITS
+    return is_end and all(x in _SAYING for x in called[:-1])
 
 
 def _is_text(statement: cst.BaseStatement) -> bool:

@@ -127,7 +127,7 @@ class _Composer:
             elif name in ("Run", "current_run"):
                 made.append(_parse(f"from bessemer import {name}"))
             else:
-                made += self._research_imports(name, chains)
+                made += [x for x in self._research_imports(name, chains) if x not in made]
         if "matplotlib.pyplot.gcf" in chains and "matplotlib" not in missing:
             made.append(_parse("import matplotlib.pyplot"))
         future = [x for x in self._future() if made or body_has_annotations(self.contents[room])]
