@@ -34,7 +34,7 @@ ODDS = [
             """,
             tail="if HAS_BOTH:\n    print(norm(model.weight))\n",
         ),
-        'steps."""\n\ntry:\n'
+        'step."""\n\ntry:\n'
         "    from torch.linalg import det, norm  # noqa: F401\n\n    HAS_BOTH = True\n"
         "except ImportError as error:\n    print(error)\n    raise\nimport torch\n",
     ),
