@@ -30,6 +30,7 @@ from bessemer.conversion.modernise import (
     overloads,
     standard_library,
     tables_and_plots,
+    targets,
     torch_names,
 )
 from bessemer.conversion.modernise.base import Ask, Change, Code, Leave, Modern, Noted
@@ -39,8 +40,8 @@ from bessemer.conversion.program import understand
 __all__ = ["RULES", "Modern", "Noted", "modernised"]
 
 RULES: tuple[ModuleType, ...] = (
-    numpy_names, torch_names, algebra, arguments, overloads, masks, iterators, one_number, loading, functions,
-    standard_library, libraries, tables_and_plots,
+    numpy_names, torch_names, algebra, arguments, overloads, masks, iterators, one_number, targets, loading,
+    functions, standard_library, libraries, tables_and_plots,
 )  # fmt: skip
 _WORD = re.compile(r"[^\W\d]\w*")
 _MOST_PASSES = 8
