@@ -20,6 +20,7 @@ import libcst as cst
 from bessemer.conversion.modernise import (
     algebra,
     arguments,
+    channels,
     functions,
     iterators,
     libraries,
@@ -41,7 +42,7 @@ __all__ = ["RULES", "Modern", "Noted", "modernised"]
 
 RULES: tuple[ModuleType, ...] = (
     numpy_names, torch_names, algebra, arguments, overloads, masks, iterators, one_number, targets, loading,
-    functions, standard_library, libraries, tables_and_plots,
+    functions, standard_library, libraries, tables_and_plots, channels,
 )  # fmt: skip
 _WORD = re.compile(r"[^\W\d]\w*")
 _MOST_PASSES = 8
