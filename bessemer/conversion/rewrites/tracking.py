@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.copies import copied_in
 from bessemer.conversion.flow import Flow
-from bessemer.conversion.kinds import STATEFUL, Kind, Value
+from bessemer.conversion.kinds import STATEFUL, Kind
 from bessemer.conversion.loops import Top
 from bessemer.conversion.reachable import Reached, reached
 from bessemer.conversion.rewrites.base import Case, LeftStatement, LoopRewriter
+from bessemer.conversion.sameness import is_same
 from bessemer.conversion.syntax import fresh_name
 
 
@@ -45,10 +47,12 @@ def stateful(analysis: Analysis) -> dict[Top, list[Held]]:
     """
     found: dict[Top, list[Held]] = {}
     known: list[Held] = []
+    script = analysis.script
     for top in analysis.training.tops:
         found[top] = []
         for there in _with_state(analysis, top):
-            if not any(_is_same(there.value, x.reached.value) for x in known):
+            values = (x.reached.value for x in known)
+            if not any(is_same(script.program, analysis.kinds, script.entry, there.value, x) for x in values):
                 held = Held(fresh_name((there.name,), {x.name for x in known}), there)
                 known.append(held)
                 found[top].append(held)
@@ -59,14 +63,12 @@ def _with_state(analysis: Analysis, top: Top) -> Iterator[Reached]:
     program = analysis.script.program
     rebound = Flow(program, top.where).stored(top.loop.body)
     for found in reached(program, analysis.kinds, top.where, top.loop):
-        # Parameters that the loop binds anew are carried by it.
-        is_parameter = found.value.kind is Kind.PARAMETER and found.code not in rebound
-        if found.value.kind in STATEFUL or is_parameter:
+        # Parameters that the loop binds anew, and copies that it makes, are carried by it.
+        is_carried = found.code in rebound and (
+            found.value.kind is Kind.PARAMETER or copied_in(program, top.where, top.loop, found.code)
+        )
+        if found.value.kind in STATEFUL | {Kind.PARAMETER} and not is_carried:
             yield found
-
-
-def _is_same(one: Value, other: Value) -> bool:
-    return one.kind is other.kind and one.origins == other.origins and bool(one.origins)
 
 
 def tracked(analysis: Analysis, loop: cst.CSTNode) -> tuple[Held, ...]:
