@@ -97,6 +97,38 @@ ODDS = [
         "carry.best = copy.deepcopy(model)",
     ),
     Odd(
+        "printed words and tensors beside a loss",
+        program(
+            head="""
+            def step(model, optimizer):
+                output = model(torch.ones(3))
+                loss = (output ** 2).mean()
+                loss.backward()
+                optimizer.step()
+                return output, loss.item()
+            def named(output):
+                best = int(output.argmax())
+                return "abc"[best], best
+            """,
+            body="""
+            model = nn.Linear(3, 3)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            output = model(torch.ones(3))
+            print(output)
+            for epoch in range(3):
+                output, loss = step(model, optimizer)
+                guess, place = named(output)
+                said = "right" if guess == "a" else "wrong (%s)" % guess
+                print(epoch, loss, guess, said)
+            """.replace("            ", ""),
+        ),
+        "    print(output)\n    run.track(model=model, optimizer=optimizer)\n"
+        "    for epoch in run.epochs(3):\n        output, loss = step(model, optimizer)\n"
+        "        guess, place = named(output)\n"
+        '        said = "right" if guess == "a" else "wrong (%s)" % guess\n'
+        '        print(epoch, loss, guess, said)\n        run.log({"train/loss": loss})\n',
+    ),
+    Odd(
         "a hand-written update",
         program(
             body="""
