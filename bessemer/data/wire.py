@@ -48,7 +48,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if not value.numel():
                 return _empty, (name, shape)
             whole = value.resolve_conj().resolve_neg().contiguous()
-            memory = bytes_of(whole).numpy()
+            memory: Any = bytes_of(whole).numpy()
             return _tensor, (pickle.PickleBuffer(memory), name, shape)
         return super().reducer_override(value)
 
