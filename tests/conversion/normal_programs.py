@@ -250,6 +250,14 @@ PROGRAMS: dict[str, dict[str, str]] = {
             show(False)
             """
     },
+    "one import in two spellings": {
+        "main.py": """
+            from os import path
+            from part import joined
+            print(path.join("a", "b"), joined())
+            """,
+        "part.py": "import os.path as path\ndef joined():\n    return path.join('c', 'd')\n",
+    },
     "local modules": {
         "main.py": """
             import helper

@@ -97,6 +97,11 @@ def test_imports_that_say_that_they_fail_stay_at_module_level(tmp_path: Path) ->
     assert ["math" in x or "json" in x for x in tried] == [True] * 2
 
 
+def test_an_import_in_two_spellings_keeps_its_name(tmp_path: Path) -> None:
+    written(PROGRAMS["one import in two spellings"], tmp_path)
+    assert "part_path" not in normal_form(tmp_path, "main.py").module.code
+
+
 def test_the_reason_why_a_function_stays_inside_is_kept(tmp_path: Path) -> None:
     written(PROGRAMS["a function that is a value"], tmp_path)
     (nested,) = normal_form(tmp_path, "main.py").nested
