@@ -144,6 +144,18 @@ def one_training_after_the_other(run: Run) -> Any:
     return weights_of(model)
 
 
+def models_that_only_the_optimizer_is_tracked_of(run: Run) -> Any:
+    models = {"body": small_net(), "head": nn.Linear(1, 1)}
+    whole = nn.Sequential(*models.values())
+    optimizer = torch.optim.Adam(whole.parameters(), lr=0.05)
+    loader = run.loader(Noisy(), batch_size=5, shuffle=True)
+    run.track(optimizer=optimizer)
+    for _ in run.epochs(2):
+        for batch in loader:
+            run.log({"loss": train_step(whole, optimizer, batch)})
+    return weights_of(*models.values())
+
+
 SHAPES = [
     an_object_that_counts_and_collects,
     an_object_that_each_epoch_makes,
@@ -152,4 +164,5 @@ SHAPES = [
     a_condition_before_each_turn,
     models_in_lists_and_dictionaries,
     one_training_after_the_other,
+    models_that_only_the_optimizer_is_tracked_of,
 ]

@@ -62,6 +62,22 @@ def test_what_a_notebook_reads_beside_its_folder_is_copied_too(research: Path, t
     assert found.ground.others == (research.parent / "data" / "x.txt",)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "glob('../data/*/x?.txt')",
+        "open('../data/%s.txt' % name)",
+        "open('../data/{}/x.txt'.format(name))",
+        "os.path.join('..', 'data', name)",
+        "os.path.join('../data', name)",
+    ],
+)
+def test_of_a_pattern_the_folder_that_it_begins_with_is_copied(line: str, tmp_path: Path) -> None:
+    for name in ("program", "data", "other"):
+        (tmp_path / name).mkdir()
+    assert beside(tmp_path / "program", [line.encode()], ["../*"]) == (tmp_path / "data",)
+
+
 def test_two_dots_alone_copy_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     assert beside(tmp_path / "a", [], ["..", "../", "../.", "../a", "../nothing"]) == ()

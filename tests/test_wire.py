@@ -85,13 +85,24 @@ def test_numbers_that_are_none_arrive_to_the_bit() -> None:
         torch.arange(12.0).reshape(3, 4).T,
         torch.arange(12.0)[::3],
         torch.arange(12.0).reshape(3, 4)[:, 1],
+        torch.arange(12.0).reshape(3, 4)[1:2, 1],
         torch.ones(1).expand(4, 5),
         torch.arange(12.0)[5:7],
         torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last),
         torch.tensor([1 + 2j, 3 - 4j]).conj(),
         torch.tensor([1 + 2j, 3 - 4j]).conj().imag,
     ],
-    ids=["transposed", "strided", "column", "expanded", "slice", "channels last", "conjugate", "negative"],
+    ids=[
+        "transposed",
+        "strided",
+        "column",
+        "one of a column",
+        "expanded",
+        "slice",
+        "channels last",
+        "conjugate",
+        "negative",
+    ],
 )
 def test_a_view_arrives_as_what_it_shows(view: torch.Tensor) -> None:
     arrived = sent(view)

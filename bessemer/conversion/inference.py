@@ -15,6 +15,7 @@ from dataclasses import replace
 import libcst as cst
 from libcst import matchers as m
 
+from bessemer.conversion.copies import COPIES
 from bessemer.conversion.kinds import (
     BARS,
     DATASET_BASES,
@@ -43,7 +44,7 @@ _SAME_AFTER = frozenset(
     {"to", "cuda", "cpu", "float", "double", "half", "bfloat16", "train", "eval", "apply"}
     | {"requires_grad_", "share_memory"}
 )
-_WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
+WRAPPERS = frozenset({"torch.compile", "torch.jit.script"})
 _LISTINGS = frozenset({f"builtins.{x}" for x in ("zip", "enumerate", "reversed", "list", "tuple")})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
 
@@ -410,8 +411,10 @@ class Kinds:
 
     def _imported_call(self, call: cst.Call, name: str) -> Value | None:
         here = frozenset({call})
-        if name in _WRAPPERS and call.args:
-            return self.of(call.args[0].value)
+        if name in WRAPPERS | COPIES and call.args:
+            value = self.of(call.args[0].value)
+            is_new = name in COPIES and value is not None and value.kind is Kind.MODULE
+            return replace(value, origins=here) if value is not None and is_new else value
         if name in BARS and call.args:
             return Value(Kind.BAR, items=(self.of(call.args[0].value),))
         if name == "builtins.iter" and call.args:

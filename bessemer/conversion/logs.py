@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst import matchers as m
 
-from bessemer.conversion.children import children
 from bessemer.conversion.holders import within
 from bessemer.conversion.inference import Kinds, call_of
 from bessemer.conversion.loops import LoaderLoop, Training
@@ -28,8 +27,9 @@ from bessemer.conversion.metrics import (
 )
 from bessemer.conversion.plan import Unconverted
 from bessemer.conversion.program import Program
-from bessemer.conversion.reductions import Reduction, Reductions
+from bessemer.conversion.reductions import Reduction
 from bessemer.conversion.script import Script
+from bessemer.conversion.shown import Shown
 from bessemer.conversion.state import State
 from bessemer.conversion.syntax import assigned, small, statements, walk
 
@@ -98,15 +98,11 @@ class _Finder:
     def __init__(self, script: Script, kinds: Kinds, training: Training, state: State) -> None:
         self.script = script
         self.program: Program = script.program
-        self.kinds = kinds
         self.training = training
-        self.state = state
-        self.rules = Reductions(script.program, kinds)
+        self.shown = Shown(script, kinds, state)
         self.logs: list[Log] = []
         self.names: dict[str, None] = {}
         self.unconverted: list[Unconverted] = []
-        self._open: set[cst.CSTNode] = set()
-        self._refuted: set[cst.CSTNode] = set()
 
     def visit(self, function: cst.FunctionDef, call: cst.Call) -> None:
         """Turn the metrics of one `print` into a log."""
@@ -207,7 +203,7 @@ class _Finder:
         skipped: set[int] = set()
         seen: dict[str, None] = {}
         for index, field in enumerate(fields):
-            if index in skipped or not self.is_metric(field.value):
+            if index in skipped or not self.shown.is_metric(field.value):
                 continue
             words = label_words(field.before)
             if words and COUNTERS.issuperset(words):
@@ -217,7 +213,7 @@ class _Finder:
             over = None
             if is_pair(field) and index + 1 < len(fields):
                 divisor = fields[index + 1].value
-                is_ratio = not self.is_metric(divisor) or self._is_count(divisor)
+                is_ratio = not self.shown.is_metric(divisor) or self._is_count(divisor)
                 if is_ratio and (field.after.strip() == "/" or self._is_sum(field.value)):
                     over = divisor
                     skipped.add(index + 1)
@@ -280,90 +276,6 @@ class _Finder:
                 return name.value
         return "value"
 
-    def is_metric(self, node: cst.BaseExpression) -> bool:
-        """Tell whether a printed value comes from a loss or from an accumulator."""
-        if not self._open:
-            self._refuted.clear()  # what was cut short in one question may be true in another
-        if isinstance(node, cst.Name):
-            return self._is_metric_name(node)
-        if isinstance(node, cst.Call):
-            if self.program.imported(node.func) == "builtins.len":
-                return False
-            method = call_of(node, "item")
-            if method is not None or self.rules.of_criterion(node) is not None:
-                return True
-            if self._returns_metric(node):
-                return True
-        if isinstance(node, cst.SimpleString | cst.FormattedString | cst.Lambda):
-            return False
-        return any(self._below(child) for child in children(node))
-
-    def _below(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, cst.Attribute):
-            # `optimizer.param_groups` and the like are no metrics; `totals.loss` is read by name.
-            return isinstance(node.value, cst.BaseExpression) and self.is_metric(node.value)
-        if isinstance(node, cst.BaseExpression):
-            return self.is_metric(node)
-        return any(self._below(child) for child in children(node))
-
-    def _is_metric_name(self, name: cst.Name) -> bool:
-        if name in self._open or not self.program.is_load(name):
-            return False
-        function = self.program.function(name)
-        reduction = self._accumulated(name, function)
-        if reduction is not None:
-            return reduction is not Reduction.SAME
-        self._open.add(name)
-        try:
-            return any(self._binds_metric(node) for node in self.program.bindings(name))
-        finally:
-            self._open.discard(name)
-
-    def _accumulated(self, name: cst.Name, function: cst.FunctionDef | None) -> Reduction | None:
-        held = self.state.reductions.get(function, {}) if function is not None else {}
-        return held.get(name.value)
-
-    def _binds_metric(self, node: cst.CSTNode) -> bool:
-        if node in self._open or node in self._refuted:
-            return False
-        self._open.add(node)
-        found = self._is_bound_to_metric(node)
-        self._open.discard(node)
-        if not found:
-            self._refuted.add(node)
-        return found
-
-    def _is_bound_to_metric(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, cst.Param):
-            return self._passed_metric(node)
-        if not isinstance(node, cst.Name):
-            return False
-        statement = self.program.statement(node)
-        inner = small(statement)
-        if isinstance(inner, cst.AugAssign):
-            return self.is_metric(inner.value)
-        pair = assigned(statement)
-        return pair is not None and self._is_metric_value(node, pair[1])
-
-    def _is_metric_value(self, name: cst.Name, value: cst.BaseExpression) -> bool:
-        return not self.kinds.of(name) and self.is_metric(value)
-
-    def _passed_metric(self, parameter: cst.Param) -> bool:
-        value = self.kinds.arguments(parameter)
-        return any(self.is_metric(x) for x in value)
-
-    def _returns_metric(self, call: cst.Call) -> bool:
-        definition = self.script.definition(self.program.defined(call.func) or "")
-        if not isinstance(definition, cst.FunctionDef) or definition in self._open | self._refuted:
-            return False
-        self._open.add(definition)
-        returned = [x.value for x in walk(definition, cst.Return) if x.value is not None]
-        found = any(self.is_metric(value) for value in returned)
-        self._open.discard(definition)
-        if not found:
-            self._refuted.add(definition)
-        return found
-
     def _is_count(self, node: cst.BaseExpression) -> bool:
         return self._reduction(node) in (Reduction.SIZE, Reduction.SAME)
 
@@ -372,7 +284,7 @@ class _Finder:
 
     def _reduction(self, node: cst.BaseExpression) -> Reduction | None:
         if isinstance(node, cst.Name):
-            return self._accumulated(node, self.program.function(node))
+            return self.shown.accumulated(node, self.program.function(node))
         return None
 
     def _is_conditional(self, statement: cst.BaseStatement, loop: LoaderLoop) -> bool:
@@ -412,7 +324,7 @@ class _Finder:
         name = value
         if is_item:
             name = cst.ensure_type(cst.ensure_type(value, cst.Call).func, cst.Attribute).value
-        if not isinstance(name, cst.Name) or self._accumulated(name, loop.function) is not None:
+        if not isinstance(name, cst.Name) or self.shown.accumulated(name, loop.function) is not None:
             return None
         elsewhere = (
             node

@@ -65,13 +65,13 @@ def printed_fields(program: Program, call: cst.Call) -> tuple[PrintedField, ...]
             text = tail + " "
         elif (literal := literal_text(arg.value)) is not None:
             text += literal + " "
-        elif not _is_template(arg.value):
+        elif not is_template(arg.value):
             fields.append(PrintedField(text, arg.value))
             text = " "
     return _with_following(fields, text)
 
 
-def _is_template(node: cst.BaseExpression) -> bool:
+def is_template(node: cst.BaseExpression) -> bool:
     """Tell whether an expression fills in a literal text, also in a way that is not read here."""
     match node:
         case cst.BinaryOperation(left=template, operator=cst.Modulo()):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from bessemer.conversion.attributes import FILLS, Attributes, Keeping
+from bessemer.conversion.copies import copied_in
 from bessemer.conversion.flow import Flow, Loop
 from bessemer.conversion.holders import Holder, Placer, Wish, within
 from bessemer.conversion.inference import Kinds
@@ -249,7 +250,8 @@ class _Finder:
         return frozenset(
             name
             for name in found
-            if self.program.is_local(name, function) and not self._is_tracked(name, function)
+            if self.program.is_local(name, function)
+            if not self._is_tracked(name, function) or copied_in(self.program, function, loop, name)
         )
 
     def _is_tracked(self, name: str, function: cst.FunctionDef) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from bessemer.utils.bits import bytes_of
+
 _DEPTH = 5
 _NUM_VALUES = 64
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -50,7 +52,7 @@ def _below(value: Any, depth: int) -> Any:
 def _some_of_tensor(value: torch.Tensor) -> Any:
     if value.device.type != "cpu" or value.layout is not torch.strided or not value.is_contiguous():
         return tuple(value.shape)
-    return _some_of_array(value.detach().view(-1).view(torch.uint8).numpy()) if value.numel() else ()
+    return _some_of_array(bytes_of(value).numpy()) if value.numel() else ()
 
 
 def _some_of_array(value: np.ndarray[Any, Any]) -> Any:

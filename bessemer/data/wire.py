@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import cloudpickle
 import torch
 
+from bessemer.utils.bits import bytes_of
+
 
 class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -46,7 +48,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if not value.numel():
                 return _empty, (name, shape)
             whole = value.resolve_conj().resolve_neg().contiguous()
-            memory = whole.view(-1).view(torch.uint8).numpy()
+            memory: Any = bytes_of(whole).numpy()
             return _tensor, (pickle.PickleBuffer(memory), name, shape)
         return super().reducer_override(value)
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from bessemer.utils.bits import bytes_of
+
 Point = tuple[str, int, float]
 
 _VALUES_SHOWN = 3
@@ -157,15 +159,15 @@ def _in_tensor(path: str, one: torch.Tensor, other: torch.Tensor, relative: floa
         kinds = [f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in (one, other)]
         return Difference(path, *kinds)
     flat, flat_other = one.contiguous().flatten(), other.contiguous().flatten()
-    if flat.numel() == 0 or torch.equal(flat.view(torch.uint8), flat_other.view(torch.uint8)):
+    if flat.numel() == 0 or torch.equal(bytes_of(flat), bytes_of(flat_other)):
         return None
     width = flat.element_size()
     if relative and flat.is_floating_point():
         close = torch.isclose(flat, flat_other, rtol=relative, atol=relative, equal_nan=True)
         differs = ~close
     else:
-        bytes_of = [tensor.view(torch.uint8).reshape(-1, width) for tensor in (flat, flat_other)]
-        differs = (bytes_of[0] != bytes_of[1]).any(dim=1)
+        rows = [bytes_of(tensor).reshape(-1, width) for tensor in (flat, flat_other)]
+        differs = (rows[0] != rows[1]).any(dim=1)
     if not bool(differs.any()):
         return None
     index = int(differs.nonzero()[0])

@@ -1,13 +1,16 @@
 """Where a program is run: in a copy of its folder, made afresh for each run, so that none changes it.
 
 Research code reads `../data` and writes `../results`. Files beside the folder that a string of its
-code or an argument names are copied too, to the same place relative to it.
+code or an argument names are copied too, to the same place relative to it; of a pattern (`../data/*.txt`,
+`"../data/%s.csv" % name`) the folder that it begins with.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +22,8 @@ from bessemer.errors import StorageError
 # What is no part of a program.
 LEFT_OUT = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__"})
 _GIB = 2**30
+# What stands for something else in a path: of glob, of `%` and of `format`.
+_PATTERN = re.compile(r"[*?\[{%]")
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,15 @@ def beside(folder: Path, programs: Iterable[bytes], arguments: Sequence[str]) ->
         # "..", without a name, would be everything beside the folder.
         if not word.startswith("../") or len(word) > 1000 or not word.strip("./"):
             continue
-        path = Path(os.path.normpath(folder / word))
+        path = Path(os.path.normpath(folder / _fixed(word)))
         if path.exists() and not path.is_relative_to(folder) and not folder.is_relative_to(path):
             found.add(path)
     return tuple(sorted(found))
+
+
+def _fixed(word: str) -> str:
+    """Return what a path surely begins with: `../data` of `../data/*.txt` and `../data/{}.txt`."""
+    return os.sep.join(itertools.takewhile(lambda part: not _PATTERN.search(part), word.split("/")))
 
 
 def _strings(program: bytes) -> Iterator[str]:
@@ -99,6 +109,11 @@ def _strings(program: bytes) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+        elif isinstance(node, ast.Call):  # os.path.join("..", "data", name)
+            given = (x.value if isinstance(x, ast.Constant) else None for x in node.args)
+            parts = list(itertools.takewhile(lambda part: isinstance(part, str), given))
+            if len(parts) > 1:
+                yield "/".join(map(str, parts))
 
 
 def _outermost(paths: Sequence[Path]) -> list[Path]:

@@ -176,7 +176,9 @@ class _Recorder:
         for parameter in parameters:
             plain = parameter.detach().cpu().contiguous()
             digest.update(f"{plain.dtype}{tuple(plain.shape)}".encode())
-            digest.update(plain.reshape(-1).view(self._torch.uint8).numpy())
+            # One element may have any stride, which a view of its bytes does not take.
+            flat = plain.as_strided((plain.numel(),), (1,))
+            digest.update(flat.view(self._torch.uint8).numpy())
         return digest.hexdigest()
 
     def _shake(self, values: Any) -> None:

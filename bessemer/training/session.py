@@ -35,7 +35,7 @@ from bessemer.training.replay import Done, Frame
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, snapshot
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
-from bessemer.training.tracked import Tracked
+from bessemer.training.tracked import Tracked, loose_parameters, with_models
 from bessemer.training.values import Carried, Kept, Totals
 from bessemer.utils.events import Note, Progress
 
@@ -50,6 +50,7 @@ class Session:
         self.created = Created()
         self.models: list[nn.Module] = []
         self.tracked = Tracked()
+        self._told: set[str] = set()
         self.loaders: WeakValueDictionary[int, Loader[Any]] = WeakValueDictionary()
         self.values: WeakValueDictionary[int, Carried] = WeakValueDictionary()
         self.examples: dict[int, np.ndarray[Any, Any]] = {}
@@ -371,12 +372,13 @@ class Session:
         return self.meter.metrics().get(chosen)
 
     def all_tracked(self) -> dict[str, Any]:
-        """Return what was tracked, and models that were only placed."""
-        chosen = dict(self.tracked)
-        for number, model in enumerate(self.models):
-            if not any(value is model for value in chosen.values()):
-                chosen[f"placed.{number}"] = model
-        return chosen
+        """Return what checkpoints keep: what was tracked or placed, and what only optimizers hold."""
+        chosen = with_models(self.tracked, self.models)
+        loose = loose_parameters(chosen)
+        for name in sorted(loose.keys() - self._told):
+            self.outlet.event(Note(f"{name} are of no model that is tracked; its buffers are not kept"))
+        self._told |= loose.keys()
+        return {**chosen, **loose}
 
     def _check_may_step(self) -> None:
         if self.given.mode == "evaluate":

@@ -18,6 +18,7 @@ from bessemer.training.checkpoints import FORMAT, State
 from bessemer.training.recovery import generator_states, restore_generators
 from bessemer.training.replay import Frame, Replay, copied, from_plain, to_plain
 from bessemer.training.values import combined
+from bessemer.utils.bits import bytes_of
 
 if TYPE_CHECKING:
     from bessemer.training.session import Session
@@ -206,7 +207,7 @@ def _checksums(session: Session) -> list[int]:
 
 
 def _checksum(parameter: torch.Tensor) -> int:
-    plain = parameter.detach().contiguous().view(-1).view(torch.uint8)
+    plain = bytes_of(parameter.contiguous())
     if plain.storage_offset() % 8:  # a part of a larger tensor
         plain = plain.clone()
     # Eight bytes at a time: summed as small integers, they take thirty times as long.

@@ -77,6 +77,20 @@ PROGRAMS: dict[str, dict[str, str]] = {
             print(net.forward(1), net.sizes)
             """
     },
+    "a class of any kind of object that reads what nobody can follow": {
+        "main.py": """
+            class Agent(object):
+                def __init__(self):
+                    self.seen = []
+                def act(self, state):
+                    self.seen.append(state)
+                    return table[state][0], table.keys(), rows
+            table = dict(a=[1, 2], b=[3, 4])
+            rows = sum(len(x) for x in table.values())
+            agent = Agent()
+            print(agent.act("a"), agent.act("b"), agent.seen)
+            """
+    },
     "a class without __init__": {
         "main.py": """
             class Adder:
@@ -236,6 +250,14 @@ PROGRAMS: dict[str, dict[str, str]] = {
             show(False)
             """
     },
+    "one import in two spellings": {
+        "main.py": """
+            from os import path
+            from part import joined
+            print(path.join("a", "b"), joined())
+            """,
+        "part.py": "import os.path as path\ndef joined():\n    return path.join('c', 'd')\n",
+    },
     "local modules": {
         "main.py": """
             import helper
@@ -339,6 +361,24 @@ PROGRAMS: dict[str, dict[str, str]] = {
             print(common.answer())
             """,
         "lib/common.py": "def answer():\n    return 43\n",
+    },
+    "imports that say that they fail": {
+        "main.py": """
+            import warnings
+            try:
+                import math
+                from collections import deque
+            except ImportError as error:
+                warnings.warn(str(error))
+                raise ImportError
+            try: import json; has_json = True
+            except: has_json = False; json = None
+            try: import surely_not_there
+            except ImportError: print("not there")
+            def show():
+                print(math.floor(1.5), deque([1]), has_json, json.dumps([]))
+            show()
+            """
     },
     "an import inside of a function, and one that may fail": {
         "main.py": """

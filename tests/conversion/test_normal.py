@@ -92,11 +92,30 @@ def test_an_import_with_another_way_stays_at_module_level(tmp_path: Path) -> Non
     assert any(isinstance(statement, cst.Try) for statement in body)
 
 
+def test_imports_that_say_that_they_fail_stay_at_module_level(tmp_path: Path) -> None:
+    written(PROGRAMS["imports that say that they fail"], tmp_path)
+    body = normal_form(tmp_path, "main.py").module.body
+    tried = [code_of(statement) for statement in body if isinstance(statement, cst.Try)]
+    assert ["math" in x or "json" in x for x in tried] == [True] * 2
+
+
+def test_an_import_in_two_spellings_keeps_its_name(tmp_path: Path) -> None:
+    written(PROGRAMS["one import in two spellings"], tmp_path)
+    assert "part_path" not in normal_form(tmp_path, "main.py").module.code
+
+
 def test_the_reason_why_a_function_stays_inside_is_kept(tmp_path: Path) -> None:
     written(PROGRAMS["a function that is a value"], tmp_path)
     (nested,) = normal_form(tmp_path, "main.py").nested
     assert (nested.name, nested.where) == ("key", "main.py:1")
     assert "used as a value" in nested.reason
+
+
+def test_an_object_that_is_no_module_keeps_values_of_any_kind(tmp_path: Path) -> None:
+    written(PROGRAMS["a class of any kind of object that reads what nobody can follow"], tmp_path)
+    normal = normal_form(tmp_path, "main.py")
+    assert not normal.nested
+    assert normal.handed["Agent"] == ("table", "rows")
 
 
 def test_the_script_that_trains_is_found_among_several(tmp_path: Path) -> None:

@@ -26,6 +26,109 @@ class Odd:
 
 ODDS = [
     Odd(
+        "imports that are tried together",
+        program(
+            head="""
+            try: from torch.linalg import norm, det; HAS_BOTH = True
+            except ImportError as error: print(error); raise
+            """,
+            tail="if HAS_BOTH:\n    print(norm(model.weight))\n",
+        ),
+        'step."""\n\ntry:\n'
+        "    from torch.linalg import det, norm  # noqa: F401\n\n    HAS_BOTH = True\n"
+        "except ImportError as error:\n    print(error)\n    raise\nimport torch\n",
+    ),
+    Odd(
+        "optimizers that one function makes for two models, and another name for one",
+        program(
+            head="def sgd(model):\n    return torch.optim.SGD(model.parameters(), lr=0.1)",
+            body="""
+            one, two = nn.Linear(3, 1), nn.Linear(3, 1)
+            first = sgd(one)
+            second = sgd(two)
+            again = second
+            for epoch in range(3):
+                two(one(torch.ones(1, 3)).repeat(1, 3)).sum().backward()
+                first.step()
+                again.step()
+            """.replace("            ", ""),
+        ),
+        "run.track(one=one, two=two, first=first, second=second, again=again)",
+    ),
+    Odd(
+        "objects of one class that each have an optimizer",
+        program(
+            head="""
+            class Critic(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layer = nn.Linear(3, 1)
+                    self.optimizer = torch.optim.SGD(self.layer.parameters(), lr=0.1)
+                def learn(self):
+                    self.layer(torch.ones(3)).sum().backward()
+                    self.optimizer.step()
+            """,
+            body="""
+            one, two = Critic(), Critic()
+            for epoch in range(3):
+                one.learn()
+                two.learn()
+            """.replace("            ", ""),
+        ),
+        "run.track(one=one, one_optimizer=one.optimizer, two=two, two_optimizer=two.optimizer)",
+    ),
+    Odd(
+        "a copy of the model that follows it",
+        program(
+            head="import copy",
+            top="\nnet = nn.Linear(3, 1)\nslow = copy.deepcopy(net)\n",
+            tail="slow.load_state_dict(model.state_dict())\n",
+        ),
+        "run.track(net=net, slow=slow, model=model, optimizer=optimizer)",
+    ),
+    Odd(
+        "a copy of the model that is made again",
+        program(
+            head="import copy",
+            body=BODY.replace("for epoch", "best = copy.deepcopy(model)\nfor epoch")
+            + "    if epoch < 2:\n        best = copy.deepcopy(model)\n",
+            tail="torch.save(best.state_dict(), 'best.pt')\n",
+        ),
+        "carry.best = copy.deepcopy(model)",
+    ),
+    Odd(
+        "printed words and tensors beside a loss",
+        program(
+            head="""
+            def step(model, optimizer):
+                output = model(torch.ones(3))
+                loss = (output ** 2).mean()
+                loss.backward()
+                optimizer.step()
+                return output, loss.item()
+            def named(output):
+                best = int(output.argmax())
+                return "abc"[best], best
+            """,
+            body="""
+            model = nn.Linear(3, 3)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            output = model(torch.ones(3))
+            print(output)
+            for epoch in range(3):
+                output, loss = step(model, optimizer)
+                guess, place = named(output)
+                said = "right" if guess == "a" else "wrong (%s)" % guess
+                print(epoch, loss, guess, said)
+            """.replace("            ", ""),
+        ),
+        "    print(output)\n    run.track(model=model, optimizer=optimizer)\n"
+        "    for epoch in run.epochs(3):\n        output, loss = step(model, optimizer)\n"
+        "        guess, place = named(output)\n"
+        '        said = "right" if guess == "a" else "wrong (%s)" % guess\n'
+        '        print(epoch, loss, guess, said)\n        run.log({"train/loss": loss})\n',
+    ),
+    Odd(
         "a hand-written update",
         program(
             body="""

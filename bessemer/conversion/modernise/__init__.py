@@ -20,6 +20,7 @@ import libcst as cst
 from bessemer.conversion.modernise import (
     algebra,
     arguments,
+    channels,
     functions,
     iterators,
     libraries,
@@ -30,6 +31,7 @@ from bessemer.conversion.modernise import (
     overloads,
     standard_library,
     tables_and_plots,
+    targets,
     torch_names,
 )
 from bessemer.conversion.modernise.base import Ask, Change, Code, Leave, Modern, Noted
@@ -39,8 +41,8 @@ from bessemer.conversion.program import understand
 __all__ = ["RULES", "Modern", "Noted", "modernised"]
 
 RULES: tuple[ModuleType, ...] = (
-    numpy_names, torch_names, algebra, arguments, overloads, masks, iterators, one_number, loading, functions,
-    standard_library, libraries, tables_and_plots,
+    numpy_names, torch_names, algebra, arguments, overloads, masks, iterators, one_number, targets, loading,
+    functions, standard_library, libraries, tables_and_plots, channels,
 )  # fmt: skip
 _WORD = re.compile(r"[^\W\d]\w*")
 _MOST_PASSES = 8

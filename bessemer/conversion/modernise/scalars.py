@@ -8,7 +8,7 @@ anything else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import libcst as cst
@@ -185,7 +185,7 @@ class Scalars:
             return True
         if full in _KEEPING_CALLS:
             return bool(call.args) and self.is_one(call.args[0].value, depth)
-        if self._is_criterion(call.func, depth):
+        if self.is_made(call.func, self._makes_criterion, depth):
             return True
         func = call.func
         if isinstance(func, cst.Attribute) and not full:
@@ -201,16 +201,18 @@ class Scalars:
             return len(call.args) < 2 and all(x.keyword is None or x.keyword.value == "p" for x in call.args)
         return not call.args
 
-    def _is_criterion(self, node: cst.BaseExpression, depth: int) -> bool:
-        """Tell whether an expression is one of torch's losses that gives one number for a batch."""
+    def is_made(
+        self, node: cst.BaseExpression, is_maker: Callable[[cst.Call], bool], depth: int = _DEPTH
+    ) -> bool:
+        """Tell whether an expression surely is what such a call makes, perhaps moved to another device."""
         if depth <= 0:
             return False
         if isinstance(node, cst.Call):
-            if _LOSS_CLASS.match(self.code.called(node)):
-                return _reduces(node)
+            if is_maker(node):
+                return True
             func = node.func
             moved = isinstance(func, cst.Attribute) and func.attr.value in _KEEPS
-            return moved and isinstance(func, cst.Attribute) and self._is_criterion(func.value, depth - 1)
+            return moved and isinstance(func, cst.Attribute) and self.is_made(func.value, is_maker, depth - 1)
         if isinstance(node, cst.Name):
             values = list(self._values(node))
         elif isinstance(node, cst.Attribute) and self._is_self(node.value):
@@ -218,7 +220,11 @@ class Scalars:
             values = list(self._kept(owner, node.attr.value)) if owner is not None else []
         else:
             return False
-        return bool(values) and all(x is not None and self._is_criterion(x, depth - 1) for x in values)
+        return bool(values) and all(x is not None and self.is_made(x, is_maker, depth - 1) for x in values)
+
+    def _makes_criterion(self, call: cst.Call) -> bool:
+        """Tell whether a call makes one of torch's losses that give one number for a batch."""
+        return bool(_LOSS_CLASS.match(self.code.called(call))) and _reduces(call)
 
     def _returned(self, call: cst.Call) -> list[cst.BaseExpression]:
         """Return what a function of the file, or the `forward` of a module of it, may return."""

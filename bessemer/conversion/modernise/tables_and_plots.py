@@ -17,8 +17,11 @@ _KEYWORDS = {
     ("matplotlib.pyplot.hist", "normed"): ("density", "Matplotlib 3.1"),
     ("matplotlib.pyplot.grid", "b"): ("visible", "Matplotlib 3.6"),
     ("sklearn.preprocessing.OneHotEncoder", "sparse"): ("sparse_output", "scikit-learn 1.4"),
+    ("sklearn.manifold.TSNE", "n_iter"): ("max_iter", "scikit-learn 1.7"),
 }
-WORDS = frozenset({"hist", "grid", "use", "hold", "OneHotEncoder", "as_matrix", "read_csv", "read_table"})
+WORDS = frozenset(
+    {"hist", "grid", "use", "hold", "OneHotEncoder", "TSNE"} | {"as_matrix", "read_csv", "read_table"}
+)
 
 
 def find(code: Code) -> Iterator[Found]:
@@ -117,6 +120,13 @@ CASES = (
         "from sklearn.preprocessing import OneHotEncoder\n"
         "result = OneHotEncoder(sparse_output=False).fit_transform([[0], [1]])",
         "np.eye(2)",
+        needs=("sklearn",),
+    ),
+    Case(
+        "a map of points",
+        "from sklearn.manifold import TSNE\nresult = TSNE(n_iter=300).max_iter",
+        "from sklearn.manifold import TSNE\nresult = TSNE(max_iter=300).max_iter",
+        "300",
         needs=("sklearn",),
     ),
     Case(

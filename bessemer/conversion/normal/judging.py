@@ -11,7 +11,7 @@ import libcst as cst
 from bessemer.conversion.flow import Flow
 from bessemer.conversion.normal.reading import Readings
 from bessemer.conversion.program import Program
-from bessemer.conversion.syntax import Definition, code_of, method_named, self_parameter, walk, walk_own
+from bessemer.conversion.syntax import Definition, method_named, self_parameter, walk, walk_own
 
 _PLAIN_NODES = (
     cst.Integer,
@@ -41,6 +41,8 @@ _PLAIN_CALLS = frozenset(
         "os.environ.get",
     }
 )
+# Bases whose objects keep any attribute as it is; a module makes parts of itself of tensors and modules.
+_PLAIN_BASES = frozenset({"builtins.object", "abc.ABC", "torch.utils.data.Dataset"})
 # Attributes of torch.nn.Module that a class may not use for something else.
 _MODULE_NAMES = frozenset(
     {"training", "forward", "parameters", "modules", "children", "buffers", "train", "eval", "to", "apply"}
@@ -155,7 +157,7 @@ class Judge:
                 return f"it reads {variable} where there is no object"
             if self._has_attribute(owner, variable):
                 return f"its objects have a {variable} of their own"
-            if _derives(owner) and not self._is_plain(variable):
+            if self._may_be_module(owner) and not self._is_plain(variable):
                 return f"{variable} would become a part of its objects"
         return ""
 
@@ -163,7 +165,11 @@ class Judge:
         mentioned = {x.attr.value for x in walk(owner, cst.Attribute) if isinstance(x.value, cst.Name)}
         defined = {x.name.value for x in walk(owner.body, cst.FunctionDef)}
         assigned = {x.target.value for x in walk(owner, cst.AssignTarget) if isinstance(x.target, cst.Name)}
-        return name in mentioned | defined | assigned or (_derives(owner) and name in _MODULE_NAMES)
+        is_inherited = self._may_be_module(owner) and name in _MODULE_NAMES
+        return is_inherited or name in mentioned | defined | assigned
+
+    def _may_be_module(self, owner: cst.ClassDef) -> bool:
+        return any(self.program.imported(x.value) not in _PLAIN_BASES for x in owner.bases)
 
     def _is_plain(self, variable: str) -> bool:
         """Tell whether a value can be an attribute of any object: no tensor, no module."""
@@ -199,9 +205,6 @@ class Judge:
                 return node.value in ("True", "False", "None") or (
                     node.value in self.readings.variables and self._is_plain(node.value)
                 )
+            case cst.Subscript(value=cst.Attribute(attr=cst.Name("shape"))):
+                return True
         return isinstance(node, _PLAIN_NODES)
-
-
-def _derives(owner: cst.ClassDef) -> bool:
-    """Tell whether a class has a base that may do something with its attributes, as a module does."""
-    return any(code_of(x.value) != "object" for x in owner.bases)

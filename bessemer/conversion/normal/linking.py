@@ -250,7 +250,9 @@ def _outside(module: LocalModule, name: str) -> tuple[str, ...] | None:
         source = source_module(node) if isinstance(node, cst.ImportFrom) else ""
         for alias in node.names:
             if bound_name(alias) == name:
-                meanings.add(f"{source}:{alias.evaluated_name if alias.asname else name}")
+                # `from torch import nn` means what `import torch.nn as nn` means.
+                own = alias.evaluated_name if alias.asname or source else name
+                meanings.add(f"{source}.{own}" if source else own)
     return ("import", *meanings) if len(meanings) == 1 else None
 
 

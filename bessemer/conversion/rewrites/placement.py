@@ -13,7 +13,8 @@ from collections.abc import Iterable
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
-from bessemer.conversion.inference import call_of
+from bessemer.conversion.copies import COPIES, is_copy
+from bessemer.conversion.inference import WRAPPERS, call_of
 from bessemer.conversion.kinds import Kind
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
 from bessemer.conversion.rewrites.effects import is_free_of_effects
@@ -83,6 +84,7 @@ class PlacementRewriter(Rewriter):
             origin
             for call in calls
             if self.analysis.kinds.is_a(call, Kind.MODULE) and call_of(call, "to", "cuda") is None
+            if self.program.imported(call.func) not in WRAPPERS | COPIES
             for arg in call.args
             if (value := self.analysis.kinds.of(arg.value)) is not None and value.kind is Kind.MODULE
             for origin in value.origins
@@ -95,7 +97,9 @@ class PlacementRewriter(Rewriter):
             if value is not None and value.kind is Kind.MODULE:
                 used |= value.origins
         inside = {x for x in used if self.program.enclosing(x, cst.ClassDef) is not None}
-        return used - moved - parts - inside
+        # What a model was copied from is placed, so the copy is where it is.
+        copies = {x for x in used if is_copy(self.program, x)}
+        return used - moved - parts - inside - copies
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Replace a move, or wrap the construction of a model that is never moved."""

@@ -6,17 +6,19 @@ optimizer that is tracked sums its gradients over the workers before it steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
+from bessemer.conversion.copies import copied_in
 from bessemer.conversion.flow import Flow
-from bessemer.conversion.kinds import STATEFUL, Kind, Value
+from bessemer.conversion.kinds import STATEFUL, Kind
 from bessemer.conversion.loops import Top
 from bessemer.conversion.reachable import Reached, reached
 from bessemer.conversion.rewrites.base import Case, LeftStatement, LoopRewriter
+from bessemer.conversion.sameness import is_among
 from bessemer.conversion.syntax import fresh_name
 
 
@@ -45,10 +47,12 @@ def stateful(analysis: Analysis) -> dict[Top, list[Held]]:
     """
     found: dict[Top, list[Held]] = {}
     known: list[Held] = []
+    script = analysis.script
     for top in analysis.training.tops:
         found[top] = []
         for there in _with_state(analysis, top):
-            if not _is_known(there.value, [x.reached.value for x in known]):
+            values = [x.reached.value for x in known]
+            if not is_among(script.program, analysis.kinds, script.entry, there.value, values):
                 held = Held(fresh_name((there.name,), {x.name for x in known}), there)
                 known.append(held)
                 found[top].append(held)
@@ -60,17 +64,13 @@ def _with_state(analysis: Analysis, top: Top) -> Iterator[Reached]:
     rebound = Flow(program, top.where).stored(top.loop.body)
     for found in reached(program, analysis.kinds, top.where, top.loop):
         value = found.value.items[0] if found.value.kind is Kind.SEVERAL else found.value
-        # Parameters that the loop binds anew are carried by it.
-        is_parameter = value is not None and value.kind is Kind.PARAMETER and found.code not in rebound
-        if value is not None and (value.kind in STATEFUL or is_parameter):
+        # Parameters that the loop binds anew, and copies that it makes, are carried by it.
+        is_carried = found.code in rebound and (
+            (value is not None and value.kind is Kind.PARAMETER)
+            or copied_in(program, top.where, top.loop, found.code)
+        )
+        if value is not None and value.kind in STATEFUL | {Kind.PARAMETER} and not is_carried:
             yield found
-
-
-def _is_known(value: Value, known: Sequence[Value]) -> bool:
-    """Tell whether something is tracked already; a list is if all that may be in it is."""
-    if value.kind is Kind.SEVERAL:
-        return value.origins <= frozenset[cst.Call]().union(*(x.origins for x in known))
-    return any(value.kind is x.kind and value.origins == x.origins and bool(value.origins) for x in known)
 
 
 def tracked(analysis: Analysis, loop: cst.CSTNode) -> tuple[Held, ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from bessemer.conversion.writing import merge_base, placing
 from bessemer.conversion.writing.kept_style import accept_kept_style
 from bessemer.conversion.writing.merging import Change, Merge, marked_lines, merge
-from bessemer.conversion.writing.rooms import tidy
+from bessemer.conversion.writing.tidying import tidy
 from bessemer.errors import ConversionError
 
 MANIFEST = "conversion.json"

@@ -11,7 +11,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from bessemer.conversion.writing.rooms import ruff_command
+from bessemer.conversion.writing.tidying import ruff_command
 from bessemer.errors import ConversionError
 
 _EMPTY = "ignore = []"

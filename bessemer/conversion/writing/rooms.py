@@ -7,12 +7,8 @@ are composed with LibCST and formatted with ruff.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import sysconfig
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import libcst as cst
 
@@ -31,7 +27,6 @@ from bessemer.conversion.roles import (
     Room,
 )
 from bessemer.conversion.syntax import bound_name, code_of, free_names, statements, walk
-from bessemer.errors import ConversionError
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
@@ -133,7 +128,7 @@ class _Composer:
             elif name in ("Run", "current_run"):
                 made.append(_parse(f"from bessemer import {name}"))
             else:
-                made += self._research_imports(name, chains)
+                made += [x for x in self._research_imports(name, chains) if x not in made]
         if "matplotlib.pyplot.gcf" in chains and "matplotlib" not in missing:
             made.append(_parse("import matplotlib.pyplot"))
         future = [x for x in self._future() if made or body_has_annotations(self.contents[room])]
@@ -256,45 +251,6 @@ def _docstring(text: str) -> cst.SimpleStatementLine:
 
 def _parse(code: str) -> cst.SimpleStatementLine:
     return cst.ensure_type(cst.parse_statement(code), cst.SimpleStatementLine)
-
-
-def tidy(folder: Path) -> None:
-    """Sort the imports of a project, remove those without a use, and format it, by its own rules.
-
-    Imports in a `try` stay as they are where that cannot be done without changing what is tried; such lines
-    say so in a `noqa`.
-    """
-    ruff = ruff_command()
-    imports = ["check", "--quiet", "--select", "I,F401"]
-    form = ["format", "--quiet"]
-    for command in (form, [*imports, "--fix"], form, [*imports, "--add-noqa"]):
-        result = subprocess.run(
-            [ruff, *command, "--no-cache", "."], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if result.returncode != 0 and "--fix" not in command:
-            raise ConversionError(
-                f"ruff cannot read what was composed:\n{result.stdout}{result.stderr}".strip(),
-                "valid Python; this is a fault of the converter",
-                "report it together with the research code",
-            )
-
-
-def ruff_command() -> str:
-    """Return the path of ruff.
-
-    Raises:
-        ConversionError: it is not installed beside this Python.
-    """
-    folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
-    for folder in folders:
-        for name in ("ruff", "ruff.exe"):
-            if (folder / name).is_file():
-                return str(folder / name)
-    raise ConversionError(
-        f"ruff is not installed beside {sys.executable}",
-        "ruff, which formats the Python code that is written",
-        'pip install "bessemer[convert]"',
-    )
 
 
 def summary(code: str) -> str:
