@@ -119,10 +119,11 @@ benchmark: $(STAMP) ## Measure against what one would use instead (hours; PAIRS=
 			failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "an error, or a missed bound:$$failed" >&2; exit 1; }
 
-corpus: $(STAMP) ## Convert, verify, train and kill the programs of a folder (DIR=folder RESULTS=benchmarks/results)
+corpus: $(STAMP) ## Convert, verify, train and kill the programs of a folder (DIR=folder PROGRAMS=file)
 	@test -n "$(DIR)" || { echo "error: give the folder of programs: make corpus DIR=..." >&2; exit 2; }
 	@mkdir -p $(RESULTS)
-	@$(BIN)/python benchmarks/corpus.py $(DIR) --out $(RESULTS)/corpus.json $(ARGS)
+	@$(BIN)/python benchmarks/corpus.py $(DIR) $(if $(PROGRAMS),--programs $(PROGRAMS)) \
+		--out $(RESULTS)/corpus.json $(ARGS)
 
 mlflow: $(STAMP) ## Open the MLflow page on the local store (PORT=5000), until Ctrl-C
 	@$(BESSEMER) mlflow --port $(PORT)

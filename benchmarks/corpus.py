@@ -1,16 +1,20 @@
 """What becomes of programs that nobody here wrote: converted, verified, trained, killed and gone on with.
 
-    python benchmarks/corpus.py DIR [--steps 12] [--only NAME ...] [--out corpus.json]
+    python benchmarks/corpus.py DIR [--programs FILE] [--steps 12] [--only NAME ...] [--out corpus.json]
 
-DIR holds a folder, script or notebook a program. `DIR/corpus.toml` may say how each is run, in a table of
-its name:
+DIR holds a folder, script or notebook a program. A file of programs, by default `DIR/corpus.toml`, may say
+how each is run, in a table of its name:
 
     [mnist]
-    source = "mnist"                    # below DIR; by default the name
+    source = "mnist"                    # below DIR, or the clone; by default the name, or all of the clone
     entry = "main.py"                   # of several scripts, the one that is run
     arguments = "--epochs 2"            # the research code's own command line
     environment = { NAME = "value" }
+    on_path = ["."]                     # folders for PYTHONPATH, relative to where it is run
+    every_steps = 1                     # how often a checkpoint is taken
     verify = true                       # false where the research code cannot run on this machine
+    repository = "https://..."          # cloned to DIR where it is not there
+    commit = "..."
 
 Each program is converted into a temporary folder, verified there, and trained to its end: its driver is
 killed with SIGKILL once there is a checkpoint, and the run is gone on with. A table is printed; `--out`
@@ -49,6 +53,8 @@ class Program:
     entry: str = ""
     arguments: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    on_path: list[str] = field(default_factory=list)
+    every_steps: int = 1
     verify: bool = True
 
     @property
@@ -79,23 +85,35 @@ class Outcome:
         return self.converted and self.verdict in ("equal", "not run") and self.trained and bool(self.metrics)
 
 
-def programs_in(folder: Path) -> list[Program]:
-    """Return the programs of a folder, as its `corpus.toml` says, or else everything in it.
+def programs_in(folder: Path, table: Path) -> list[Program]:
+    """Return the programs of a folder, as a table says, or else everything in it.
 
     Raises:
         SystemExit: the table names something that is not there.
     """
-    table = folder / "corpus.toml"
     if not table.is_file():
         found = [x for x in sorted(folder.iterdir()) if x.is_dir() or x.suffix in (".py", ".ipynb")]
         return [Program(x.stem, x) for x in found if not x.name.startswith(".")]
     programs = []
     for name, said in tomllib.loads(table.read_text(encoding="utf-8")).items():
+        repository, commit = said.pop("repository", ""), said.pop("commit", "")
         source = folder / said.pop("source", name)
+        if repository:
+            clone = cloned(repository, commit, folder)
+            source = clone / source.relative_to(folder) if source != folder / name else clone
         if not source.exists():
             raise SystemExit(f"error: {table}: [{name}]: {source} is not there")
         programs.append(Program(name, source, **said))
     return programs
+
+
+def cloned(repository: str, commit: str, folder: Path) -> Path:
+    """Return a repository's folder at a commit; it is cloned where it is not there."""
+    clone = folder / repository.rpartition("/")[2]
+    if not clone.exists():
+        subprocess.run(["git", "clone", "--quiet", repository, str(clone)], check=True, timeout=LIMIT_S)
+        subprocess.run(["git", "-C", str(clone), "checkout", "--quiet", commit], check=True, timeout=LIMIT_S)
+    return clone
 
 
 def tried(program: Program, steps: int, work: Path) -> Outcome:
@@ -103,6 +121,8 @@ def tried(program: Program, steps: int, work: Path) -> Outcome:
     outcome = Outcome(program.name)
     project = work / "project"
     environment = {**os.environ, **program.environment, "RAY_ADDRESS": "local", "RAY_AUTH_MODE": "disabled"}
+    path = [str((program.folder / x).resolve()) for x in program.on_path]
+    environment["PYTHONPATH"] = os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [*BESSEMER, "convert", str(program.source), "--out", str(project)]
     command += ["--entry", program.entry] if program.entry else []
     began = time.monotonic()
@@ -151,7 +171,12 @@ def trained(
             (folder.parent / other.name).symlink_to(other)
     base = [*BESSEMER, "train", "--project", str(project)]
     given = ["--research-args", program.arguments] if program.arguments else []
-    settings = ["--checkpoint.every-steps", "1", "--checkpoint.storage-path", str(work / "runs")]
+    settings = [
+        "--checkpoint.every-steps",
+        str(program.every_steps),
+        "--checkpoint.storage-path",
+        str(work / "runs"),
+    ]
     settings += ["--cluster.address", "local"]
     with (work / "train.log").open("w+") as log:
         first = subprocess.Popen(
@@ -239,11 +264,14 @@ def main() -> int:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--programs", type=Path, help="by default corpus.toml in the folder")
     parser.add_argument("--steps", type=int, default=12, help="steps that are compared; 0: the whole run")
     parser.add_argument("--only", nargs="*", default=[], help="names of programs")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    programs = [x for x in programs_in(given.folder.resolve()) if not given.only or x.name in given.only]
+    folder = given.folder.resolve()
+    known = programs_in(folder, given.programs or folder / "corpus.toml")
+    programs = [x for x in known if not given.only or x.name in given.only]
     if not programs:
         raise SystemExit(f"error: {given.folder} has no such program")
     outcomes = []
