@@ -8,6 +8,7 @@ module are careful then.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -32,6 +33,7 @@ _SAME_AFTER = frozenset(
 )
 _WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
+_NO_DEPTH = sys.maxsize
 
 
 class Kinds:
@@ -42,8 +44,10 @@ class Kinds:
         self._program = program
         self._settings = frozenset(settings)
         self._known: dict[cst.CSTNode, Value | None] = {}
-        self._open: set[cst.CSTNode] = set()
-        self._num_cuts = 0
+        # Questions that are being answered, by depth, and the least depth that the last answers hung on.
+        self._open: dict[cst.CSTNode, int] = {}
+        self._least = _NO_DEPTH
+        self._partial: dict[cst.CSTNode, tuple[Value | None, int]] = {}
         self.definitions: dict[str, Definition] = {
             node.name.value: node
             for node in program.module.body
@@ -65,19 +69,32 @@ class Kinds:
 
     def of(self, node: cst.CSTNode) -> Value | None:
         """Return the kind of an expression, a name being bound or a parameter; None if unknown."""
-        if node not in self._known:
-            if node in self._open:
-                self._num_cuts += 1
-                return None
-            self._open.add(node)
-            num_cuts = self._num_cuts
-            value = self._infer(node)
-            self._open.discard(node)
-            # What was found while a cycle was cut may be incomplete, except where the cycle began.
-            if self._open and self._num_cuts > num_cuts:
-                return value
-            self._known[node] = value
-        return self._known[node]
+        if node in self._known:
+            return self._known[node]
+        if node in self._open:
+            self._least = min(self._least, self._open[node])
+            return None
+        if node in self._partial:
+            value, least = self._partial[node]
+            self._least = min(self._least, least)
+            return value
+        depth, outer, num_partial = len(self._open), self._least, len(self._partial)
+        self._open[node], self._least = depth, _NO_DEPTH
+        value = self._infer(node)
+        del self._open[node]
+        # What was found while a cycle was cut may be incomplete, except where the cycle began. It serves
+        # until the cycle is closed: to follow all ways around it each time would take for ever.
+        inside = list(self._partial)[num_partial:] if len(self._partial) > num_partial else []
+        if self._least < depth:
+            self._partial[node] = value, self._least
+            self._partial.update((x, (self._partial[x][0], self._least)) for x in inside)
+            self._least = min(self._least, outer)
+            return value
+        for x in inside:
+            del self._partial[x]
+        self._known[node] = value
+        self._least = outer
+        return value
 
     def is_a(self, node: cst.CSTNode, *kinds: Kind) -> bool:
         """Tell whether an expression is known to be of one of these kinds."""
