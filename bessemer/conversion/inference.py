@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import libcst as cst
 from libcst import matchers as m
@@ -34,6 +35,7 @@ _SAME_AFTER = frozenset(
 _WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
 _NO_DEPTH = sys.maxsize
+_MOST_FRAMES = 20_000
 
 
 class Kinds:
@@ -71,6 +73,13 @@ class Kinds:
         """Return the kind of an expression, a name being bound or a parameter; None if unknown."""
         if node in self._known:
             return self._known[node]
+        if not self._open:
+            with _deep():
+                return self._answer(node)
+        return self._answer(node)
+
+    def _answer(self, node: cst.CSTNode) -> Value | None:
+        """Answer what is not known yet, as far as the questions that are open allow."""
         if node in self._open:
             self._least = min(self._least, self._open[node])
             return None
@@ -368,6 +377,17 @@ class Kinds:
             return Value(Kind.PARAMETER, here)
         kind = kind_made_by(name)
         return Value(kind, here) if kind is not None else None
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Let one question lead to many others: a long notebook gives a name its value a hundred times."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _MOST_FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _is_true(node: cst.BaseExpression | None) -> bool:
