@@ -39,6 +39,13 @@ ODDS = [
         "run.track(model=model)",
     ),
     Odd(
+        "a model that is chosen without an else",
+        program(
+            body=BODY.replace("model = nn.Linear(3, 1)", "if len(data) > 9:\n    model = nn.Linear(3, 1)")
+        ),
+        "model = None",
+    ),
+    Odd(
         "DDP",
         program(top="\nmodel = nn.parallel.DistributedDataParallel(nn.Linear(1, 1))"),
         "nn.Linear(1, 1)",
