@@ -209,7 +209,7 @@ class OptionReader:
         return base, default
 
     def _is_switch(self, base: str) -> bool:
-        """Tell whether an option without a value means True: `nargs="?", const=True` and a type of its own."""
+        """Tell whether an option without a value means True: `nargs="?", const=True`, and a type."""
         given = self.given
         is_true = self.program.code(given["const"]) == "True"
         return is_true and base == "bool" and literal_text(given.get("nargs")) == "?" and "type" in given
