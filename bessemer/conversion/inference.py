@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import libcst as cst
 from libcst import matchers as m
 
+from bessemer.conversion.depth import deep
 from bessemer.conversion.kinds import BARS, DATASET_BASES, Kind, Value, item_of, joined, kind_made_by
 from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import (
@@ -23,6 +23,7 @@ from bessemer.conversion.syntax import (
     argument,
     method_named,
     parameters,
+    passed,
     self_parameter,
     walk,
     walk_own,
@@ -35,7 +36,6 @@ _SAME_AFTER = frozenset(
 _WRAPPERS = frozenset({"torch.compile", "copy.deepcopy", "copy.copy", "torch.jit.script"})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
 _NO_DEPTH = sys.maxsize
-_MOST_FRAMES = 20_000
 
 
 class Kinds:
@@ -74,7 +74,7 @@ class Kinds:
         if node in self._known:
             return self._known[node]
         if not self._open:
-            with _deep():
+            with deep():
                 return self._answer(node)
         return self._answer(node)
 
@@ -325,7 +325,7 @@ class Kinds:
         shift = 1 if isinstance(owner, cst.ClassDef) and self_parameter(function) is not None else 0
         named = parameters(function)
         index = next((i for i, x in enumerate(named) if x is parameter), shift - 1) - shift
-        return [_passed(call, parameter.name.value, index) for call in self.callers(function)]
+        return [passed(call, parameter.name.value, index) for call in self.callers(function)]
 
     def _own_class(self, parameter: cst.Param) -> cst.ClassDef | None:
         """Return the class whose objects a parameter is, if it is the first of a method."""
@@ -379,34 +379,8 @@ class Kinds:
         return Value(kind, here) if kind is not None else None
 
 
-@contextmanager
-def _deep() -> Iterator[None]:
-    """Let one question lead to many others: a long notebook gives a name its value a hundred times."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _MOST_FRAMES))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-
-
 def _is_true(node: cst.BaseExpression | None) -> bool:
     return isinstance(node, cst.Name) and node.value == "True"
-
-
-def _passed(call: cst.Call, name: str, index: int) -> cst.BaseExpression | None:
-    positional = 0
-    for arg in call.args:
-        if arg.star:
-            return None
-        if arg.keyword is not None:
-            if arg.keyword.value == name:
-                return arg.value
-        else:
-            if positional == index:
-                return arg.value
-            positional += 1
-    return None
 
 
 def call_of(node: cst.CSTNode, *methods: str) -> cst.Attribute | None:
