@@ -8,6 +8,7 @@ module are careful then.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ import libcst as cst
 from libcst import matchers as m
 
 from bessemer.conversion.copies import COPIES
+from bessemer.conversion.depth import deep
 from bessemer.conversion.kinds import (
     BARS,
     DATASET_BASES,
@@ -35,6 +37,7 @@ from bessemer.conversion.syntax import (
     is_decorated,
     method_named,
     parameters,
+    passed,
     self_parameter,
     walk,
     walk_own,
@@ -47,6 +50,7 @@ _SAME_AFTER = frozenset(
 WRAPPERS = frozenset({"torch.compile", "torch.jit.script"})
 _LISTINGS = frozenset({f"builtins.{x}" for x in ("zip", "enumerate", "reversed", "list", "tuple")})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
+_NO_DEPTH = sys.maxsize
 
 
 class Kinds:
@@ -57,8 +61,10 @@ class Kinds:
         self._program = program
         self._settings = frozenset(settings)
         self._known: dict[cst.CSTNode, Value | None] = {}
-        self._open: set[cst.CSTNode] = set()
-        self._num_cuts = 0
+        # Questions that are being answered, by depth, and the least depth that the last answers hung on.
+        self._open: dict[cst.CSTNode, int] = {}
+        self._least = _NO_DEPTH
+        self._partial: dict[cst.CSTNode, tuple[Value | None, int]] = {}
         self.definitions: dict[str, Definition] = {
             node.name.value: node
             for node in program.module.body
@@ -80,19 +86,39 @@ class Kinds:
 
     def of(self, node: cst.CSTNode) -> Value | None:
         """Return the kind of an expression, a name being bound or a parameter; None if unknown."""
-        if node not in self._known:
-            if node in self._open:
-                self._num_cuts += 1
-                return None
-            self._open.add(node)
-            num_cuts = self._num_cuts
-            value = self._infer(node)
-            self._open.discard(node)
-            # What was found while a cycle was cut may be incomplete, except where the cycle began.
-            if self._open and self._num_cuts > num_cuts:
-                return value
-            self._known[node] = value
-        return self._known[node]
+        if node in self._known:
+            return self._known[node]
+        if not self._open:
+            with deep():
+                return self._answer(node)
+        return self._answer(node)
+
+    def _answer(self, node: cst.CSTNode) -> Value | None:
+        """Answer what is not known yet, as far as the questions that are open allow."""
+        if node in self._open:
+            self._least = min(self._least, self._open[node])
+            return None
+        if node in self._partial:
+            value, least = self._partial[node]
+            self._least = min(self._least, least)
+            return value
+        depth, outer, num_partial = len(self._open), self._least, len(self._partial)
+        self._open[node], self._least = depth, _NO_DEPTH
+        value = self._infer(node)
+        del self._open[node]
+        # What was found while a cycle was cut may be incomplete, except where the cycle began. It serves
+        # until the cycle is closed: to follow all ways around it each time would take for ever.
+        inside = list(self._partial)[num_partial:] if len(self._partial) > num_partial else []
+        if self._least < depth:
+            self._partial[node] = value, self._least
+            self._partial.update((x, (self._partial[x][0], self._least)) for x in inside)
+            self._least = min(self._least, outer)
+            return value
+        for x in inside:
+            del self._partial[x]
+        self._known[node] = value
+        self._least = outer
+        return value
 
     def is_a(self, node: cst.CSTNode, *kinds: Kind) -> bool:
         """Tell whether an expression is known to be of one of these kinds."""
@@ -351,12 +377,9 @@ class Kinds:
             return []
         named = parameters(function)
         index = next((i for i, x in enumerate(named) if x is parameter), None)
-        return [
-            _passed(
-                call, parameter.name.value, -1 if index is None else index - self._num_bound(function, call)
-            )
-            for call in self.callers(function)
-        ]
+        calls = self.callers(function)
+        places = (-1 if index is None else index - self._num_bound(function, x) for x in calls)
+        return [passed(x, parameter.name.value, i) for x, i in zip(calls, places, strict=True)]
 
     def _num_bound(self, function: cst.FunctionDef, call: cst.Call) -> int:
         """Return how many first parameters of a function a call gives without writing them down."""
@@ -444,21 +467,6 @@ def _listed(name: str, given: Sequence[Value | None]) -> Value | None:
 
 def _is_true(node: cst.BaseExpression | None) -> bool:
     return isinstance(node, cst.Name) and node.value == "True"
-
-
-def _passed(call: cst.Call, name: str, index: int) -> cst.BaseExpression | None:
-    positional = 0
-    for arg in call.args:
-        if arg.star:
-            return None
-        if arg.keyword is not None:
-            if arg.keyword.value == name:
-                return arg.value
-        else:
-            if positional == index:
-                return arg.value
-            positional += 1
-    return None
 
 
 def call_of(node: cst.CSTNode, *methods: str) -> cst.Attribute | None:

@@ -32,7 +32,8 @@ class Spelling:
 
     Attributes:
         flags: such as `--lr` and `-l`, or the name of a positional argument.
-        action: of argparse; `boolean` stands for `BooleanOptionalAction`.
+        action: of argparse; `boolean` stands for `BooleanOptionalAction`, `switch` for a truth value that
+            may be left out.
         type: what argparse called on the text: int, float, str, bool or Path; "" where the settings read it.
         nargs: of argparse.
         choices: the values allowed, as argparse compares them; empty for any.
@@ -137,6 +138,8 @@ class OptionReader:
         given, code = self.given, self.program.code
         if "action" in given and self.program.imported(given["action"]) == _BOOLEAN_ACTION:
             action = "boolean"
+        if "const" in given:
+            action = "switch"
         plain = "type" not in given and _type_of_literal(given.get("default")) in (None, "str")
         kind = "str" if plain else ""
         if "type" in given:
@@ -201,11 +204,17 @@ class OptionReader:
                     default = default[:-1] + ",)"
             if literal_text(nargs) == "*" and default is None:
                 default = "()"
-        if "const" in self.given:
+        if "const" in self.given and not self._is_switch(base):
             raise self._refuse("const=, a value for an option that is given without one")
         if default is None or default == "None":
             return f"{base} | None", "None"
         return base, default
+
+    def _is_switch(self, base: str) -> bool:
+        """Tell whether an option without a value means True: `nargs="?", const=True`, and a type."""
+        given = self.given
+        is_true = self.program.code(given["const"]) == "True"
+        return is_true and base == "bool" and literal_text(given.get("nargs")) == "?" and "type" in given
 
     def _choices(self) -> str | None:
         node = self.given.get("choices")

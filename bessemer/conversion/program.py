@@ -50,6 +50,7 @@ class Program:
     positions: Mapping[cst.CSTNode, metadata.CodeRange]
     stood: Mapping[cst.CSTNode, str]
     _named: dict[cst.CSTNode, tuple[metadata.QualifiedName, ...]] = field(default_factory=dict, kw_only=True)
+    _places: dict[cst.CSTNode, dict[str, list[cst.Name]]] = field(default_factory=dict, kw_only=True)
 
     @cached_property
     def spelt(self) -> Mapping[str, list[cst.Name]]:
@@ -144,13 +145,16 @@ class Program:
     def occurrences(self, name: str, function: cst.FunctionDef) -> list[cst.Name]:
         """Return every place where a local variable of `function` is read or written."""
         scope = self.scopes.get(function.body)
-        return [
-            node
-            for node in walk(function.body, cst.Name)
-            if node.value == name
-            and self.contexts.get(node) is not None
-            and self._binding_scope(node) is scope
-        ]
+        return [x for x in self._named_in(function).get(name, ()) if self._binding_scope(x) is scope]
+
+    def _named_in(self, function: cst.FunctionDef) -> dict[str, list[cst.Name]]:
+        """Return the places where names are read or written in a function, by name."""
+        if function not in self._places:
+            self._places[function] = defaultdict(list)
+            for node in walk(function.body, cst.Name):
+                if self.contexts.get(node) is not None:
+                    self._places[function][node.value].append(node)
+        return self._places[function]
 
     def own_names(self, body: cst.BaseSuite) -> frozenset[str]:
         """Return the names that the scope of a function's body binds, its parameters included."""

@@ -152,7 +152,8 @@ def _refuse_frameworks(program: Program) -> None:
         if isinstance(node, cst.ImportFrom) and node.module is not None:
             names = [program.code(node.module)]
         for top in (name.partition(".")[0] for name in names):
-            if top in _OTHER_FRAMEWORKS:
+            # A helper may read weights that another framework has written.
+            if top in _OTHER_FRAMEWORKS and _is_in_entry(program, node):
                 raise ConversionError(
                     f"{program.where(node)}: {program.code(node)}: Bessemer converts PyTorch",
                     "training in PyTorch",
@@ -164,6 +165,10 @@ def _refuse_frameworks(program: Program) -> None:
                     "a plain PyTorch training loop with argparse, or without options",
                     "write the loop, or the options, in plain Python",
                 )
+
+
+def _is_in_entry(program: Program, node: cst.CSTNode) -> bool:
+    return program.where(node).startswith((f"{program.path}:", f"{program.path}["))
 
 
 def _made_entry(program: Program, name: str | None) -> cst.FunctionDef | None:

@@ -128,6 +128,13 @@ def read(path: Path, run: int | None = None) -> Sources:
     scripts = [x for x in files if x not in notebooks and x.relative_to(root).as_posix() not in written]
     parsed += [parse(x, root) for x in scripts]
     if path.is_file() and not parsed[0].text.strip():
+        if written - {parsed[0].path}:
+            names = ", ".join(x.path for x in parsed[1:] if x.path in written)
+            raise SourceError(
+                f"{path}: no cell does anything; they only write the files {names}",
+                "a notebook whose cells train",
+                "run these cells, and convert the file that trains",
+            )
         raise SourceError(f"{path}: the file is empty", "a training script", "check the path")
     return Sources(root, tuple(parsed), fingerprint(path))
 

@@ -217,3 +217,19 @@ def fresh_name(wanted: Sequence[str], taken: Collection[str]) -> str:
     while f"{wanted[-1]}_{number}" in taken:
         number += 1
     return f"{wanted[-1]}_{number}"
+
+
+def passed(call: cst.Call, name: str, index: int) -> cst.BaseExpression | None:
+    """Return what a call gives the parameter of this name and place; None if that cannot be said."""
+    positional = 0
+    for arg in call.args:
+        if arg.star:
+            return None
+        if arg.keyword is not None:
+            if arg.keyword.value == name:
+                return arg.value
+        else:
+            if positional == index:
+                return arg.value
+            positional += 1
+    return None

@@ -15,6 +15,42 @@ PROGRAMS: dict[str, dict[str, str]] = {
                 print(i, total)
             """
     },
+    "defaults that are variables": {
+        "main.py": """
+            size = len("four")
+            scale = size * 2
+            later = scale
+            def inner(x, scale=scale):
+                return x * scale
+            def outer(x, y=1, scale=scale, *, by=size):
+                return inner(x) + inner(x, 1) + inner(x, scale=scale) + y + by
+            def hides(x, size=1):
+                scale = 100
+                return inner(x) + scale
+            def changes(x=later):
+                return x
+            print(inner(1), outer(1), outer(1, 2, 3, by=4), hides(2), changes())
+            later = 5
+            print(changes(), later)
+            for scale_of in range(2):
+                print(outer(scale_of))
+            """
+    },
+    "imports that are made again, and in vain": {
+        "main.py": """
+            import math
+            from math import floor, sqrt
+            def sqrt(x):
+                return x
+            def root(x):
+                return sqrt(x) + math.floor(x)
+            if math.pi > 3:
+                import math
+                from math import floor as down
+                print(down(1.5))
+            print(root(2.5), floor(2.5))
+            """
+    },
     "a guard after code at module level": {
         "main.py": """
             print("first")

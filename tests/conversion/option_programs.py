@@ -327,6 +327,36 @@ PROGRAMS: dict[str, Styled] = {
         {"folder": "here", "lr": 0.5, "num_steps": 4, "amp": True},
         "here 0.5 5 (1, 2) None True\n",
     ),
+    "tyro": Styled(
+        {
+            "main.py": """
+                from dataclasses import dataclass, field
+                from typing import List, Literal, Optional
+                import tyro
+                @dataclass
+                class Args:
+                    '''What is chosen.'''
+                    name: str = "main"
+                    '''what it is called'''
+                    num_steps: int = int(2e1)
+                    lr: float = 1  # how fast
+                    bound: Optional[float] = None
+                    cuda: bool = True
+                    track: bool = False
+                    cell: Literal["gru", "lstm"] = "gru"
+                    sizes: List[int] = field(default_factory=lambda: [1, 2])
+                    half: int = 0
+                if __name__ == "__main__":
+                    args = tyro.cli(Args)
+                    args.half = args.num_steps // 2
+                    print(args.name, args.lr, args.bound, args.cuda, args.track, args.cell, args.sizes)
+                    print(args.half)
+                """
+        },
+        "--num-steps 6 --bound 0.5 --no-cuda --track --cell lstm",
+        {"num_steps": 6, "bound": 0.5, "cuda": False, "track": True, "cell": "lstm"},
+        "main 1 0.5 False True lstm [1, 2]\n3\n",
+    ),
     "absl": Styled(
         {
             "main.py": """
@@ -454,6 +484,7 @@ OPTIONS: dict[str, list[str]] = {
     "a dictionary that is handed around and changed": ["params_lr", "momentum", "optim_lr", "sizes"],
     "namespaces": ["lr", "steps", "width", "name"],
     "a dataclass": ["lr", "steps"],
+    "tyro": ["name", "num_steps", "lr", "bound", "cuda", "track", "cell", "half"],
     "a class whose attributes are read": ["hidden", "width"],
     "an object of a class": ["lr"],
     "sys.argv": ["steps", "lr", "name"],

@@ -142,3 +142,39 @@ def test_a_module_and_a_variable_of_one_name_in_a_function_are_refused(tmp_path:
     written(files, tmp_path)
     with pytest.raises(ConversionError, match="model is a local module, and a variable as well"):
         normal_form(tmp_path, "main.py")
+
+
+def test_a_file_that_asks_for_its_own_name_is_told_the_one_it_had(tmp_path: Path) -> None:
+    program = {
+        "main.py": """
+            import os.path
+            from pathlib import Path
+            import part
+            def name(__file__):
+                return os.path.basename(__file__)
+            print(os.path.basename(__file__)[: -len(".py")], Path(__file__).name, name("a/b"), part.STEM)
+            """,
+        "part.py": """
+            import pathlib
+            STEM = pathlib.Path(__file__).stem
+            """,
+    }
+    written(program, tmp_path)
+    normal = normal_form(tmp_path, "main.py")
+    (tmp_path / "alone.py").write_text(f"{normal.module.code}\n{normal.entry}()\n")
+    assert printed(tmp_path / "alone.py") == printed(tmp_path / "main.py") == "main main.py b part\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [
+        ("defaults that are variables", {"outer"}),
+        ("imports that are made again, and in vain", {"sqrt", "root"}),
+    ],
+)
+def test_functions_that_could_be_called_from_anywhere_stay_outside(
+    name: str, stays: set[str], tmp_path: Path
+) -> None:
+    written(PROGRAMS[name], tmp_path)
+    module = normal_form(tmp_path, "main.py").module
+    assert stays <= {x.name.value for x in module.body if isinstance(x, cst.FunctionDef)}

@@ -142,6 +142,13 @@ ODDS = [
         "run.track(model=model)",
     ),
     Odd(
+        "a model that is chosen without an else",
+        program(
+            body=BODY.replace("model = nn.Linear(3, 1)", "if len(data) > 9:\n    model = nn.Linear(3, 1)")
+        ),
+        "model = None",
+    ),
+    Odd(
         "DDP",
         program(top="\nmodel = nn.parallel.DistributedDataParallel(nn.Linear(1, 1))"),
         "nn.Linear(1, 1)",
@@ -257,3 +264,12 @@ def test_it_is_converted(odd: Odd, script: Script, tmp_path: Path) -> None:
     for text in code.values():
         ast.parse(text)
     assert any(odd.holds in text for text in code.values()), code
+
+
+def test_a_helper_may_import_another_framework_to_read_what_it_has_written(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("from weights import weights\n" + program(tail="print(weights())\n"))
+    (tmp_path / "weights.py").write_text(
+        "import tensorflow as tf\n\ndef weights():\n    return tf.zeros(1)\n"
+    )
+    convert(tmp_path, tmp_path.parent / "made", entry="train.py")
+    assert "import tensorflow" in "".join(x.read_text() for x in (tmp_path.parent / "made").rglob("*.py"))

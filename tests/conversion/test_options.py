@@ -9,6 +9,7 @@ import pytest
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.option import settings_name
 from conversion.converted_projects import CASES, Project
+from conversion.small_programs import program
 
 NOTES = {
     "folder": "was a positional argument; give it as --folder",
@@ -52,3 +53,16 @@ def test_options_are_found_in_a_function_of_their_own(analyzed: Callable[[str], 
     assert [option.name for option in options.options] == ["epochs", "betas", "norm"]
     assert options.helper is not None
     assert options.name == "options"
+
+
+def test_an_option_that_means_true_without_a_value_is_a_truth_value(
+    analyzed: Callable[[str], Analysis],
+) -> None:
+    line = 'parser.add_argument("--cuda", type=lambda x: x == "yes", default=False, nargs="?", const=True)'
+    options = analyzed(
+        f"import argparse\nparser = argparse.ArgumentParser()\n{line}\nargs = parser.parse_args()\n"
+        + program(tail="print(args.cuda)\n")
+    ).script.options.options
+    assert [(x.name, x.annotation, x.default) for x in options] == [("cuda", "bool", "False")]
+    assert options[0].spelling is not None
+    assert options[0].spelling.action == "switch"

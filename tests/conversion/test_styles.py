@@ -65,6 +65,27 @@ REFUSED = {
         """,
         "main.py:2: the parameter x has no plain default and no plain type",
     ),
+    "a function for tyro": (
+        """
+        import tyro
+        def main(lr: float = 0.1):
+            pass
+        tyro.cli(main)
+        """,
+        r"main.py:4: tyro.cli\(main\) does not fill one dataclass",
+    ),
+    "a class for tyro that is made again": (
+        """
+        import tyro
+        from dataclasses import dataclass
+        @dataclass
+        class Args:
+            lr: float = 0.1
+        args = tyro.cli(Args)
+        other = Args()
+        """,
+        "main.py:6: Args is used in several places",
+    ),
     "two commands of typer": (
         """
         import typer
@@ -161,7 +182,7 @@ def test_a_program_whose_options_are_settings_prints_what_it_printed(name: str, 
 
 
 def _imports_library(line: str) -> bool:
-    return line.startswith(("import fire", "from absl"))
+    return line.startswith(("import fire", "from absl", "import tyro"))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -2,10 +2,11 @@
 
 The normal form is a single module that holds imports, functions, classes and constants, and one function
 without parameters that does what running the program did. `linking` makes one file of several,
-`distribution` one process of several; `sharing` puts variables that functions set into an object,
-`hoisting` moves module-level code into the entry function, `closures` hands its variables to the functions
-and classes that read them. Each step keeps the meaning of the program, the order of its effects, and the
-place of every line.
+`distribution` one process of several; `imports` leaves out those that bind nothing new; `sharing` puts
+variables that functions set into an object, `defaults` has calls hand over what were defaults, `hoisting`
+moves module-level code into the entry function, `closures` hands its variables to the functions and classes
+that read them. Each step keeps the meaning of the program, the order of its effects, and the place of every
+line.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 import libcst as cst
 
 from bessemer.conversion.normal.closures import Nested, close
+from bessemer.conversion.normal.defaults import hand_defaults
 from bessemer.conversion.normal.distribution import take_out_distribution
 from bessemer.conversion.normal.hoisting import hoist
+from bessemer.conversion.normal.imports import without_idle_imports
 from bessemer.conversion.normal.linking import link
 from bessemer.conversion.normal.places import Places
 from bessemer.conversion.normal.sharing import share
@@ -68,7 +71,7 @@ def normalize(read: Sources, entry: Source) -> Normal:
     places = Places()
     linked, rewrites = link(read, entry, places)
     alone = take_out_distribution(linked, places)
-    normal = _with_options(alone.module, places, read.root)
+    normal = _with_options(without_idle_imports(alone.module, places), places, read.root)
     return replace(normal, rewrites=(*rewrites, *alone.rewrites))
 
 
@@ -90,7 +93,7 @@ def _with_options(module: cst.Module, places: Places, root: Path) -> Normal:
 
 
 def _finished(unified: Unified, places: Places) -> Normal:
-    hoisted = hoist(share(unified.module, places), places)
+    hoisted = hoist(hand_defaults(share(unified.module, places), places), places)
     normal = Normal(
         hoisted.module, hoisted.entry, places, restated=unified.restated, questions=unified.questions
     )

@@ -33,7 +33,8 @@ _LITERALS = (
     cst.Dict,
     cst.Set,
 )
-_COMPLAINTS = frozenset({"print", "exit", "quit", "sys.exit", "warnings.warn"})
+_SAYING = frozenset({"print", "warnings.warn"})
+_EXITS = frozenset({"exit", "quit", "sys.exit"})
 _PARSER = "ArgumentParser"
 _PARSER_METHODS = frozenset({"add_argument", "add_argument_group", "add_mutually_exclusive_group"})
 
@@ -224,7 +225,7 @@ def _is_import(statement: cst.BaseStatement) -> bool:
     return (
         (isinstance(first, cst.Import | cst.ImportFrom) or _is_tried_import(first))
         and all(_tries(x) for suite in tried for x in _parts(suite))
-        and all(_tries(x) or _gives_up(x) for other in statement.handlers for x in _parts(other.body))
+        and all(_copes(list(_parts(other.body))) for other in statement.handlers)
     )
 
 
@@ -248,12 +249,18 @@ def _is_tried_import(part: cst.CSTNode | None) -> bool:
     return isinstance(part, cst.Try) and _is_import(part)
 
 
-def _gives_up(part: cst.CSTNode) -> bool:
-    """Tell whether a part of a handler says that something is missing, or ends the program."""
-    if isinstance(part, cst.Raise):
-        return True
+def _copes(parts: Sequence[cst.CSTNode]) -> bool:
+    """Tell whether a handler imports or notes something else, or ends the program; it may also say so."""
+    settled = [x for x in parts if _called(x) not in _SAYING]
+    return bool(settled) and all(
+        _tries(x) or isinstance(x, cst.Raise) or _called(x) in _EXITS for x in settled
+    )
+
+
+def _called(part: cst.CSTNode) -> str:
+    """Return what a statement calls, if that is all that it does."""
     call = part.value if isinstance(part, cst.Expr) else None
-    return isinstance(call, cst.Call) and code_of(call.func) in _COMPLAINTS
+    return code_of(call.func) if isinstance(call, cst.Call) else ""
 
 
 def _is_text(statement: cst.BaseStatement) -> bool:

@@ -9,6 +9,7 @@ import libcst as cst
 
 from bessemer.conversion.normal.locating import Locator
 from bessemer.conversion.normal.names import Names, find_names
+from bessemer.conversion.normal.own_file import with_own_name
 from bessemer.conversion.normal.places import Places
 from bessemer.conversion.normal.stars import with_named_stars
 from bessemer.conversion.plan import Rewrite
@@ -87,7 +88,7 @@ class Modules:
         known = self.by_path.get(source.path)
         if known is not None:
             return known
-        tree = self.places.enter(self._named(source))
+        tree = with_own_name(self.places.enter(self._named(source)), source.path, self.places)
         parents = parents_in(tree)
         made = LocalModule(source, tree, find_names(tree), parents, {}, {})
         self.by_path[source.path] = made

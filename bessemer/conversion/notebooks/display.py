@@ -7,6 +7,7 @@ effect: a call may draw random numbers, an item may be fetched by a data set tha
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -166,8 +167,7 @@ def is_inert(node: ast.AST) -> bool:
 
 
 def _end_of_cells(work: _Work, tree: ast.Module) -> None:
-    following = [*tree.body[1:], None]
-    for statement, after in zip(tree.body, following, strict=True):
+    for statement, after in itertools.zip_longest(tree.body, tree.body[1:]):
         cell = work.places[statement.lineno - 1][0]
         last = after is None or work.places[after.lineno - 1][0] != cell
         if (

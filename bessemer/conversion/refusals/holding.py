@@ -19,15 +19,6 @@ def _untracked(analysis: Analysis) -> Iterator[Refusal]:
     held = stateful(analysis)
     if not held:
         return
-    for top, found in held.items():
-        for missing in (x for x in found if not x.reached.surely):
-            yield refusal(
-                analysis,
-                top.where,
-                f"{missing.code} is made under a condition; it may not be there when training begins",
-                "models, optimizers and schedulers that are made in any case",
-                f"give {missing.code} a value in any case, such as None",
-            )
     known = frozenset().union(*(x.reached.value.origins for found in held.values() for x in found))
     places = " and ".join(dict.fromkeys(top.where.name.value for top in held))
     for call in walk(program.module, cst.Call):

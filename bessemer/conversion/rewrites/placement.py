@@ -78,8 +78,7 @@ class PlacementRewriter(Rewriter):
         """Find the constructors of models whose parameters are used, and that nothing moves."""
         moved: set[cst.Call] = set()
         for call in self._moves:
-            value = self.analysis.kinds.of(cst.ensure_type(call.func, cst.Attribute).value)
-            moved |= value.origins if value is not None else frozenset()
+            moved |= self._moved_by(cst.ensure_type(call.func, cst.Attribute).value)
         parts = {
             origin
             for call in calls
@@ -100,6 +99,19 @@ class PlacementRewriter(Rewriter):
         # What a model was copied from is placed, so the copy is where it is.
         copies = {x for x in used if is_copy(self.program, x)}
         return used - moved - parts - inside - copies
+
+    def _moved_by(self, model: cst.BaseExpression) -> frozenset[cst.Call]:
+        """Return where a model that is moved may be made: not where its variable has another one by then."""
+        kinds, program = self.analysis.kinds, self.program
+        function = program.function(model)
+        stores = []
+        if isinstance(model, cst.Name) and function is not None:
+            found = program.occurrences(model.value, function)
+            stores = [x for x in found if program.is_store(x) and program.before(x, program.statement(model))]
+        blocks = set(program.ancestors(model))
+        surely = [i for i, x in enumerate(stores) if program.parent(program.statement(x)) in blocks]
+        values = [kinds.of(x) for x in stores[surely[-1] :]] if surely else [kinds.of(model)]
+        return frozenset().union(*(x.origins for x in values if x is not None))
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Replace a move, or wrap the construction of a model that is never moved."""
@@ -183,6 +195,29 @@ def is_conditional_move(parent: cst.CSTNode, node: cst.If, rewriter: PlacementRe
 
 
 CASES = (
+    Case(
+        "a variable that has one model after the other, of which one is moved",
+        """
+        from torch import nn, optim
+        def main(device):
+            model = nn.Linear(2, 1)
+            opt = optim.SGD(model.parameters(), lr=0.1)
+            opt.step()
+            model = nn.Linear(3, 1)
+            model.to(device)
+            opt = optim.SGD(model.parameters(), lr=0.1)
+        """,
+        """
+        from torch import nn, optim
+        def main(device):
+            model = run.place(nn.Linear(2, 1))
+            opt = optim.SGD(model.parameters(), lr=0.1)
+            opt.step()
+            model = nn.Linear(3, 1)
+            model = run.place(model)
+            opt = optim.SGD(model.parameters(), lr=0.1)
+        """,
+    ),
     Case(
         "at construction and as a statement",
         """

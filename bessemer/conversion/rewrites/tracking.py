@@ -6,6 +6,7 @@ optimizer that is tracked sums its gradients over the workers before it steps.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from bessemer.conversion.flow import Flow
 from bessemer.conversion.kinds import STATEFUL, Kind
 from bessemer.conversion.loops import Top
 from bessemer.conversion.reachable import Reached, reached
-from bessemer.conversion.rewrites.base import Case, LeftStatement, LoopRewriter
+from bessemer.conversion.rewrites.base import Case, Left, LeftStatement, LoopRewriter, statement
 from bessemer.conversion.sameness import is_among
 from bessemer.conversion.syntax import fresh_name
 
@@ -35,9 +36,16 @@ class Held:
         return self.reached.code
 
     @property
-    def optional(self) -> bool:
-        """Whether it may be None."""
-        return self.reached.value.optional
+    def variable(self) -> str:
+        """The variable that it is, or is reached from."""
+        return re.split(r"[.\[]", self.code)[0]
+
+    @property
+    def asked(self) -> str:
+        """What may be None where training begins: itself, or the variable it is reached from; else empty."""
+        if self.reached.value.optional:
+            return self.code
+        return "" if self.reached.surely else self.variable
 
 
 def stateful(analysis: Analysis) -> dict[Top, list[Held]]:
@@ -74,9 +82,25 @@ def _with_state(analysis: Analysis, top: Top) -> Iterator[Reached]:
 
 
 def tracked(analysis: Analysis, loop: cst.CSTNode) -> tuple[Held, ...]:
-    """Return what to track in front of a loop: what surely is there when training begins."""
+    """Return what to track in front of a loop."""
     top = analysis.training.top(loop)
-    return tuple(x for x in stateful(analysis)[top] if x.reached.surely) if top is not None else ()
+    return tuple(stateful(analysis)[top]) if top is not None else ()
+
+
+def _first_set(analysis: Analysis) -> dict[cst.CSTNode, list[str]]:
+    """Return the variables that may not be there when training begins, by the statement that may set them.
+
+    It is the first one that does, in the outermost block of their function.
+    """
+    found: dict[cst.CSTNode, list[str]] = {}
+    program = analysis.script.program
+    for top, several in stateful(analysis).items():
+        flow = Flow(program, top.where)
+        for name in dict.fromkeys(x.variable for x in several if not x.reached.surely):
+            first = next(x for x in top.where.body.body if name in flow.stored(x))
+            if name not in found.setdefault(first, []):
+                found[first].append(name)
+    return found
 
 
 class TrackingRewriter(LoopRewriter):
@@ -85,6 +109,10 @@ class TrackingRewriter(LoopRewriter):
     kind = "tracking"
     TITLE = "What survives a crash"
 
+    def __init__(self, analysis: Analysis) -> None:
+        super().__init__(analysis)
+        self._first_set = _first_set(analysis)
+
     def run_uses(self) -> Iterable[cst.CSTNode]:
         """The outermost loops that train."""
         return [x.loop for x in self.analysis.training.tops if tracked(self.analysis, x.loop)]
@@ -92,13 +120,29 @@ class TrackingRewriter(LoopRewriter):
     def in_front(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
         """Track what is not tracked yet."""
         names = tracked(self.analysis, original)
-        given = ", ".join(f"{x.name}={x.code}" for x in names if not x.optional)
+        given = ", ".join(f"{x.name}={x.code}" for x in names if not x.asked)
         track = f"{self.analysis.run}.track"
         calls = [f"{track}({given})"] if given else []
-        calls += [f"if {x.code} is not None:\n    {track}({x.name}={x.code})" for x in names if x.optional]
+        calls += [f"if {x.asked} is not None:\n    {track}({x.name}={x.code})" for x in names if x.asked]
         return self.put_in_front(
             original, updated, calls, "in front of the training loop: kept over restarts"
         )
+
+    def on_leave(self, original_node: cst.CSTNodeT, updated_node: cst.CSTNodeT) -> Left:  # type: ignore[override]
+        """Give a variable that only some runs set a value in any case."""
+        result: Left = super().on_leave(original_node, updated_node)
+        names = self._first_set.get(original_node)
+        if not names:
+            return result
+        lines = [f"{name} = None" for name in names]
+        self.note(
+            original_node,
+            "\n".join(lines),
+            f"made under a condition: {', '.join(names)}; None tells that it is not there",
+            before=self.program.code(original_node).splitlines()[0],
+        )
+        nodes = result.nodes if isinstance(result, cst.FlattenSentinel) else (updated_node,)
+        return cst.FlattenSentinel([*(statement(x) for x in lines), *nodes])
 
 
 CASES = (
@@ -186,6 +230,40 @@ CASES = (
                 run.track(decay=decay)
             for epoch in range(3):
                 opt.step()
+        """,
+    ),
+    Case(
+        "what is made under a condition is None where that does not hold",
+        """
+        import torch
+        def main(tuned):
+            opt = torch.optim.SGD(net.parameters(), lr=0.1)
+            if tuned:
+                heat = torch.zeros(1, requires_grad=True)
+                heat_opt = torch.optim.SGD([heat], lr=0.1)
+            for epoch in range(3):
+                opt.step()
+                if tuned:
+                    heat_opt.step()
+        """,
+        """
+        import torch
+        def main(tuned):
+            opt = torch.optim.SGD(net.parameters(), lr=0.1)
+            heat = None
+            heat_opt = None
+            if tuned:
+                heat = torch.zeros(1, requires_grad=True)
+                heat_opt = torch.optim.SGD([heat], lr=0.1)
+            run.track(opt=opt)
+            if heat is not None:
+                run.track(heat=heat)
+            if heat_opt is not None:
+                run.track(heat_opt=heat_opt)
+            for epoch in range(3):
+                opt.step()
+                if tuned:
+                    heat_opt.step()
         """,
     ),
 )

@@ -1,10 +1,11 @@
 """Options of every style become options of argparse, which everything after this knows how to read.
 
-Research code has its options in decorators (click, typer), in the parameters of a function (fire), in flags
-(absl), in `sys.argv`, in dictionaries, dataclasses and files, and in constants. Each module here finds one
-style in a linked program and says which options it has and what is changed so that they are read from one
-object; the statements that build and parse them are put at the top. What comes out is a program that does the
-same. A style that cannot be taken over is refused, or left as it is and named.
+Research code has its options in decorators (click, typer), in the parameters of a function (fire), in the
+fields of a class (tyro), in flags (absl), in `sys.argv`, in dictionaries, dataclasses and files, and in
+constants. Each module here finds one style in a linked program and says which options it has and what is
+changed so that they are read from one object; the statements that build and parse them are put at the top.
+What comes out is a program that does the same. A style that cannot be taken over is refused, or left as it is
+and named.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bessemer.conversion.styles.files import find_files
 from bessemer.conversion.styles.fires import find_fire
 from bessemer.conversion.styles.locations import find_locations
 from bessemer.conversion.styles.objects import find_objects
+from bessemer.conversion.styles.tyros import find_tyro
 from bessemer.conversion.styles.view import View
 from bessemer.conversion.syntax import fresh_name, source_module, walk
 
@@ -69,6 +71,7 @@ class Unified:
 _STYLES: tuple[Callable[[View, Path], None], ...] = (
     lambda view, _: find_click(view),
     lambda view, _: find_fire(view),
+    lambda view, _: find_tyro(view),
     lambda view, _: find_absl(view),
     lambda view, _: find_argv(view),
     find_configurator,

@@ -96,6 +96,12 @@ def test_a_module_that_a_notebook_writes_and_that_is_no_python_is_refused_with_i
         read(path)
 
 
+def test_a_notebook_that_only_writes_files_is_refused_with_their_names(tmp_path: Path) -> None:
+    cells = [code("%%writefile steps.py\nloss.backward()"), code("!python steps.py")]
+    with pytest.raises(SourceError, match=r"they only write the files steps\.py"):
+        read(written(tmp_path / "nb.ipynb", cells))
+
+
 def test_a_folder_in_which_only_a_notebook_trains_is_that_notebook_with_its_modules(tmp_path: Path) -> None:
     written(tmp_path / "nb.ipynb", [code("import helper\nloss.backward()")])
     written(tmp_path / "look.ipynb", [code("import helper")])
