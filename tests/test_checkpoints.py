@@ -194,10 +194,25 @@ class Own:
     """A value of the project's own class."""
 
 
+@pytest.mark.parametrize("kind", ["?", "i1", "i4", "i8", "u2", "u8", "f2", "f4", "f8", "c8", "U1", "S1"])
+def test_numbers_and_arrays_of_numpy_come_back_as_they_were(stores: Stores, kind: str) -> None:
+    store, values = stores(), np.ones((2, 3), dtype=kind)
+    store.save(state_of(1, losses=[values, values[0, 0], np.array(values[0, 0])]), 1)
+    values[:] = np.zeros((), dtype=kind)  # the program goes on while the checkpoint is written
+    store.wait()
+    newest = store.newest()
+    assert newest is not None
+    table, number, single = newest[1]["losses"]
+    before = np.ones((2, 3), dtype=kind)
+    assert np.array_equal(table, before)
+    assert (table.dtype, number.dtype, single.dtype) == (before.dtype,) * 3
+    assert (number, single[()]) == (before[0, 0], before[0, 0])
+
+
 @pytest.mark.parametrize(
     "value",
-    [Own(), np.float64(1.0), np.zeros(2), lambda: 0, Path("x")],
-    ids=["own", "numpy number", "array", "function", "path"],
+    [Own(), np.array([None]), lambda: 0, Path("x")],
+    ids=["own", "array of objects", "function", "path"],
 )
 def test_a_value_that_cannot_be_loaded_is_found_at_the_first_save(stores: Stores, value: Any) -> None:
     store = stores()

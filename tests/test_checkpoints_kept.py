@@ -168,7 +168,7 @@ def test_a_carried_value_that_cannot_be_saved_ends_the_run_with_its_reason(
     def program(run: Any) -> None:
         best = run.carry(accuracy=0.0)
         for _ in run.epochs(3):
-            best.accuracy = np.float64(0.5)
+            best.accuracy = np.array([best])
 
     with pytest.raises(CheckpointError, match="float"):
         run_program(program, tmp_path, store=store)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 import fsspec
+import numpy as np
 import torch
 
 from bessemer.errors import CheckpointError
@@ -31,8 +32,13 @@ _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 # Several checkpoints of one step are told apart by a number at the end.
 _FOLDER = re.compile(r"step-(\d{10,})(?:-(\d+))?")
-# Containers of the standard library that schedulers and carried values use; none runs code.
-_SAFE: list[Any] = [Counter, OrderedDict, set]
+# What schedulers and carried values use beside numbers and tensors; none of it runs code: containers of
+# the standard library, and NumPy's arrays and numbers, without those of Python objects.
+_SAFE: list[Any] = [
+    *(Counter, OrderedDict, set),
+    *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
+    *(type(np.dtype(x)) for x in np.typecodes["All"] if x not in "OV"),
+]
 
 State = dict[str, Any]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
+import numpy as np
 import torch
 
 # torch loads no deque safely; this key marks one that was written as a list.
@@ -26,7 +27,7 @@ class Copies:
         self._used: set[_Path] = set()
 
     def of(self, state: Any) -> Any:
-        """Copy a state; values other than tensors and containers are kept as they are.
+        """Copy a state; values other than tensors, arrays and containers are kept as they are.
 
         Returns:
             The same nesting, with tensors on the CPU. It is valid until the next call.
@@ -41,6 +42,8 @@ class Copies:
     def _copied(self, value: Any, path: _Path) -> Any:
         if isinstance(value, torch.Tensor):
             return self._copied_tensor(value.detach(), path)
+        if isinstance(value, np.ndarray):
+            return value.copy()
         if isinstance(value, deque):
             items = [self._copied(item, (*path, place)) for place, item in enumerate(value)]
             return {_DEQUE: items, "maxlen": value.maxlen}

@@ -123,7 +123,7 @@ def is_plain(value: Any) -> bool:
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return True
     if isinstance(value, torch.Tensor | np.ndarray):
-        return True
+        return isinstance(value, torch.Tensor) or not value.dtype.hasobject
     if type(value) in (list, tuple, set, frozenset, deque):
         return all(is_plain(x) for x in value)
     if type(value) in (dict, OrderedDict, Counter):
