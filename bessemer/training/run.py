@@ -22,10 +22,12 @@ from bessemer.config.settings import Settings
 from bessemer.data.loaders import Loader
 from bessemer.errors import UserError
 from bessemer.models.architectures import place, summarise
+from bessemer.training.board import Board
 from bessemer.training.leaving import copy_file, figure_to_file, inside, save_to_file
 from bessemer.training.loops import OuterLoop
 from bessemer.training.session import Session
 from bessemer.training.values import Carried, Kept, Tensors, Totals
+from bessemer.utils.events import Note
 
 if TYPE_CHECKING:
     import os
@@ -79,6 +81,11 @@ class Run:
     def step(self) -> int:
         """Optimizer steps so far (count)."""
         return self._session.hooks.step
+
+    @property
+    def is_in_loop(self) -> bool:
+        """Whether an outer loop is being run."""
+        return self._session.depth > 0
 
     @property
     def share(self) -> float:
@@ -321,6 +328,19 @@ class Run:
             copy_file(source, to)
             self._session.outlet.file(to, "files")
         return to
+
+    def path(self, name: str | os.PathLike[str]) -> Path:
+        """Return where a library function is to write a file, which is written once and kept with the run.
+
+        `save_image(images, run.path("samples.png"))`: call it on every worker, and write on every worker.
+        The file is recorded at the end of the turn of the outer loop, or of the program.
+        """
+        self._session.settle()
+        return self._session.written.path(name)
+
+    def board(self) -> Board:
+        """Return what takes the place of a TensorBoard `SummaryWriter`, and writes to this run."""
+        return Board(self, lambda text: self._session.outlet.event(Note(text)))
 
     def figure(self, figure: Figure, name: str | os.PathLike[str]) -> Path:
         """Write a matplotlib figure under the run's own folder, and keep it with the run.

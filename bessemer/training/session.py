@@ -37,6 +37,7 @@ from bessemer.training.snapshots import replay_of, snapshot
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
 from bessemer.training.tracked import Tracked, loose_parameters, with_models
 from bessemer.training.values import Carried, Kept, Totals
+from bessemer.training.written import Written
 from bessemer.utils.events import Note, Progress
 
 
@@ -89,6 +90,7 @@ class Session:
             surroundings.stopwatch,
             surroundings.position,
         )
+        self.written = Written(surroundings.output_dir, self.group.rank == 0, self.outlet)
         self.last_metrics: dict[str, float] = {}
         self.resume = surroundings.resume
         self.replay = replay_of(self.resume, surroundings.mode)
@@ -233,6 +235,7 @@ class Session:
 
     def _close_turn(self, loop: OuterLoop[Any], label: str) -> None:
         self.metrics.flush(everyone=True)
+        self.written.record()
         row = self.meter.row(label, loop.turns, loop.num_turns, self.hooks.step)
         row = replace(row, unit="step") if loop.counts_steps else row
         self.last_metrics = {**self.last_metrics, **row.metrics}
@@ -310,6 +313,7 @@ class Session:
         self.settle()
         self.passes.close_all()
         self.metrics.flush(everyone=True)
+        self.written.record()
         if self._left and self.given.mode == "train":
             # Only now: what ran between the `break` and the next call of the run would run twice.
             self.checkpoint(None)
@@ -324,6 +328,7 @@ class Session:
         """Free what the run holds; the workers do not talk to each other here."""
         self.hooks.close()
         self.reducer.close()
+        self.written.close()
         for loader in list(self.loaders.values()):
             loader.close()
 

@@ -14,6 +14,7 @@ import libcst as cst
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.plan import Question, Rewrite, Unconverted
 from bessemer.conversion.rewrites import (
+    boards,
     carry,
     device,
     epochs,
@@ -41,6 +42,7 @@ MODULES = (
     keeping,
     tracking,
     saving,
+    boards,
     logging,
     run_parameter,
     extraction,
@@ -82,6 +84,7 @@ def _independent(analysis: Analysis) -> list[Rewriter]:
         keeping.KeepingRewriter(analysis),
         tracking.TrackingRewriter(analysis),
         saving.SavingRewriter(analysis),
+        boards.BoardsRewriter(analysis),
         logging.LoggingRewriter(analysis),
     ]
 

@@ -12,22 +12,31 @@ import libcst as cst
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.rewrites.base import Case, LeftStatement, Rewriter
-from bessemer.conversion.syntax import small, walk
+from bessemer.conversion.syntax import argument, assigned, small, walk
 
 _SAVE, _LOAD = "torch.save", "torch.load"
 _COPIES = frozenset({"shutil.copyfile", "shutil.copy", "shutil.copy2"})
 _FIGURE, _SHOW = "matplotlib.pyplot.savefig", "matplotlib.pyplot.show"
-# Written by every worker, to the same place, and known to nobody afterwards.
-_WRITERS = {
-    "torchvision.utils.save_image": "writes an image",
-    "numpy.save": "writes an array",
-    "numpy.savetxt": "writes an array",
+# At which place, or by which name, library functions take the path that they write to.
+_PATHS = {
+    "torchvision.utils.save_image": (1, "fp"),
+    "numpy.save": (0, "file"),
+    "numpy.savez": (0, "file"),
+    "numpy.savez_compressed": (0, "file"),
+    "numpy.savetxt": (0, "fname"),
+    "matplotlib.pyplot.imsave": (0, "fname"),
+    "matplotlib.image.imsave": (0, "fname"),
+    "imageio.imwrite": (0, "uri"),
+    "imageio.imsave": (0, "uri"),
+    "imageio.mimsave": (0, "uri"),
+    "scipy.io.wavfile.write": (0, "filename"),
+    "torchaudio.save": (0, "uri"),
+    "torch.jit.save": (1, "f"),
+}
+# Done by every worker, in the same place, and known to nobody afterwards.
+_LEFT = {
     "pickle.dump": "writes a file",
     "json.dump": "writes a file",
-    "torch.utils.tensorboard.SummaryWriter": "writes for TensorBoard",
-    "tensorboardX.SummaryWriter": "writes for TensorBoard",
-    "wandb.init": "reports to Weights & Biases",
-    "wandb.log": "reports to Weights & Biases",
     "os.makedirs": "makes a folder",
     "os.mkdir": "makes a folder",
 }
@@ -58,10 +67,13 @@ class SavingRewriter(Rewriter):
         }
         self._figures = {x for x in calls if self._name(x) == _FIGURE and len(x.args) >= 1}
         self._shown = [x for x in calls if self._name(x) == _SHOW]
+        self._written: dict[cst.Arg, cst.Call] = {}
         for call in calls:
             name = self._name(call) or ""
-            if name in _WRITERS:
-                self.leave_out(call, f"{_WRITERS[name]}, from every worker, outside of the run's folder")
+            if name in _PATHS:
+                self._find_path(call, *_PATHS[name])
+            elif name in _LEFT:
+                self.leave_out(call, f"{_LEFT[name]}, from every worker, outside of the run's folder")
             elif name == _SAVE and call not in self._saves:
                 self.leave_out(call, "saves to an open file or with options of its own")
             elif name == "builtins.open" and self._writes(call):
@@ -79,6 +91,27 @@ class SavingRewriter(Rewriter):
             self.program.enclosing(x, cst.WithItem) is None for x in bound
         )
 
+    def _find_path(self, call: cst.Call, place: int, name: str) -> None:
+        """Note the argument that is the path of a file; one that is read again elsewhere stays as it is."""
+        path = argument(call, name, place)
+        arg = next((x for x in call.args if x.value is path), None)
+        if path is None or arg is None or self._is_open_file(path):
+            return
+        text = self.program.code(path)
+        others = (x for x in walk(self.program.module, cst.Arg) if x is not arg)
+        if any(self.program.code(x.value) == text for x in others):
+            self.leave_out(call, "writes a file that is used elsewhere, from every worker")
+        else:
+            self._written[arg] = call
+
+    def _is_open_file(self, node: cst.BaseExpression) -> bool:
+        if isinstance(node, cst.Call):
+            return self._name(node) == "builtins.open"
+        bound = self.program.bindings(node) if isinstance(node, cst.Name) else ()
+        made = [assigned(self.program.statement(x)) for x in bound]
+        opened = any(x is not None and isinstance(x[1], cst.Call) and self._is_open_file(x[1]) for x in made)
+        return opened or any(self.program.enclosing(x, cst.AsName) is not None for x in bound)
+
     def _writes(self, call: cst.Call) -> bool:
         mode = call.args[1].value if len(call.args) > 1 else None
         text = self.program.code(mode) if mode is not None else ""
@@ -86,7 +119,17 @@ class SavingRewriter(Rewriter):
 
     def run_uses(self) -> Iterable[cst.CSTNode]:
         """Every file that is saved, or loaded from where one was saved."""
-        return [*self._saves, *self._loads, *self._copies, *self._figures, *self._shown]
+        return [*self._saves, *self._loads, *self._copies, *self._figures, *self._shown, *self._written]
+
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
+        """Have a library function write into the run's folder."""
+        if original_node not in self._written:
+            return updated_node
+        changed = updated_node.with_changes(value=self.call_run("path", [cst.Arg(updated_node.value)]))
+        where = self._written[original_node]
+        before = self.program.code(original_node.value)
+        self.note(where, changed.value, "written once, into the run's folder, and recorded", before=before)
+        return changed
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         """Save into, and load from, the run's folder."""
@@ -188,6 +231,31 @@ CASES = (
             plt.plot(losses)
             run.figure(plt.gcf(), "figure-1.png")
             plt.close()
+        """,
+    ),
+    Case(
+        "what library functions write is kept with the run",
+        """
+        import numpy as np
+        from torchvision.utils import save_image
+        def main(images, losses, epoch, name):
+            save_image(images, f"samples/{epoch}.png", nrow=8)
+            np.save(file="losses.npy", arr=losses)
+            with open("raw.npy", "wb") as file:
+                np.save(file, losses)
+            np.savetxt(name, losses)
+            print(np.loadtxt(name))
+        """,
+        """
+        import numpy as np
+        from torchvision.utils import save_image
+        def main(images, losses, epoch, name):
+            save_image(images, run.path(f"samples/{epoch}.png"), nrow=8)
+            np.save(file=run.path("losses.npy"), arr=losses)
+            with open("raw.npy", "wb") as file:
+                np.save(file, losses)
+            np.savetxt(name, losses)
+            print(np.loadtxt(name))
         """,
     ),
     Case(
