@@ -205,6 +205,19 @@ def test_a_random_sampler_draws_another_order_each_pass_and_the_same_each_time(
     assert len({str(order) for order in first}) == 3
 
 
+def test_far_more_samples_can_be_drawn_than_memory_would_hold() -> None:
+    def make(group: Group) -> Loader[Any]:
+        data = Numbers(10)
+        sampler = RandomSampler(data, replacement=True, num_samples=int(1e12))
+        return loader(data, batch_size=6, sampler=sampler, group=group)
+
+    whole = make(Group())
+    assert len(whole) == -(-int(1e12) // 6)
+    batches = [lists([batch])[0] for batch, _ in zip(whole, range(50), strict=False)]
+    assert {len(batch) for batch in batches} == {6}
+    assert {i for batch in batches for i in batch} == set(range(10))
+
+
 def test_a_sampler_with_fewer_draws_than_samples_is_obeyed() -> None:
     data = Numbers(10)
     made = loader(data, batch_size=3, sampler=RandomSampler(data, num_samples=7))

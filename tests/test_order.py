@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bessemer.data.order import CanonicalPlan, ListedPlan, mix, permute, share_of
+from bessemer.data.order import CanonicalPlan, ListedPlan, ReplacingPlan, mix, permute, share_of
 
 KEYS = st.integers(0, 2**64 - 1)
 ORDER_OF_TEN = [1, 3, 6, 7, 2, 9, 4, 8, 5, 0]
@@ -246,3 +246,25 @@ def test_a_listed_plan_gives_back_the_batches_it_was_given() -> None:
     assert plan.steps_per_pass == 3
     assert [plan.batch(7, step).tolist() for step in range(3)] == [[3, 1], [2], [0, 0, 5]]
     assert plan.batch(0, 0).dtype == np.int64
+
+
+@given(st.integers(1, 50), st.integers(1, 200), st.integers(1, 20), st.booleans(), st.integers(0, 2**64 - 1))
+def test_draws_with_replacement_are_a_function_of_pass_and_step(
+    num_samples: int, num_drawn: int, batch_size: int, drop_last: bool, key: int
+) -> None:
+    plan = ReplacingPlan(num_samples, num_drawn, batch_size, drop_last, key)
+    batches = [plan.batch(3, step).tolist() for step in range(plan.steps_per_pass)]
+    whole = num_drawn // batch_size * batch_size
+    assert sum(map(len, batches)) == (whole if drop_last else num_drawn)
+    assert all(len(batch) == batch_size for batch in batches[:-1])
+    assert all(0 <= i < num_samples for batch in batches for i in batch)
+    assert [plan.batch(3, step).tolist() for step in reversed(range(plan.steps_per_pass))] == batches[::-1]
+
+
+def test_draws_with_replacement_differ_and_are_even() -> None:
+    plan = ReplacingPlan(10, 100_000, 1000, drop_last=False, key=5)
+    one = np.concatenate([plan.batch(0, step) for step in range(100)])
+    other = np.concatenate([plan.batch(1, step) for step in range(100)])
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(plan.batch(0, 0), plan.batch(0, 1))
+    assert np.bincount(one, minlength=10) == pytest.approx(np.full(10, 10_000), rel=0.05)

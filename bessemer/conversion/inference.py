@@ -50,6 +50,7 @@ _SAME_AFTER = frozenset(
 WRAPPERS = frozenset({"torch.compile", "torch.jit.script"})
 _LISTINGS = frozenset({f"builtins.{x}" for x in ("zip", "enumerate", "reversed", "list", "tuple")})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
+_LOOKED_UP = frozenset({"torch.optim", "torch.optim.lr_scheduler"})
 _NO_DEPTH = sys.maxsize
 
 
@@ -410,7 +411,7 @@ class Kinds:
         return Value(kind, origins, owner=owner)
 
     def _call(self, call: cst.Call) -> Value | None:
-        imported = self._program.imported(call.func)
+        imported = self._program.imported(call.func) or self._looked_up(call.func)
         if imported is not None:
             return self._imported_call(call, imported)
         definition = self._named(call.func)
@@ -431,6 +432,22 @@ class Kinds:
             if call.func.attr.value == "requires_grad_" and value is None:
                 return Value(Kind.PARAMETER, frozenset({call}))
         return None
+
+    def _looked_up(self, func: cst.BaseExpression) -> str | None:
+        """Return what `getattr(optim, name)` or `optim.__dict__[name]` is called, whatever the name.
+
+        It stands for any class there.
+        """
+        match func:
+            case cst.Call(args=[cst.Arg(value=module), *_]) if (
+                self._program.imported(func.func) == "builtins.getattr"
+            ):
+                found = self._program.imported(module)
+            case cst.Subscript(value=cst.Attribute(value=module, attr=cst.Name("__dict__"))):
+                found = self._program.imported(module)
+            case _:
+                return None
+        return f"{found}.Any" if found in _LOOKED_UP else None
 
     def _imported_call(self, call: cst.Call, name: str) -> Value | None:
         here = frozenset({call})

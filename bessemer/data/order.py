@@ -106,7 +106,7 @@ def share_of(num_samples: int, rank: int, world_size: int) -> tuple[int, int]:
 
 
 class Plan(Protocol):
-    """Which samples form which global batch; `order` has the two kinds that there are."""
+    """Which samples form which global batch; `order` has the kinds that there are."""
 
     @property
     def steps_per_pass(self) -> int:
@@ -158,6 +158,37 @@ def _permuted(plan: CanonicalPlan, number: int, start: int, count: int) -> Ids:
     """Return the sample ids at `count` positions from `start` on, as far as there are so many."""
     positions: Ids = np.arange(start, min(start + count, plan.num_samples), dtype=np.int64)
     return permute(positions, plan.num_samples, mix(plan.key, number))
+
+
+@dataclass(frozen=True)
+class ReplacingPlan:
+    """Samples drawn with replacement, of which a pass may have far more than there are.
+
+    Attributes:
+        num_samples: size of the data set (count).
+        num_drawn: samples of a pass (count).
+        batch_size: size of the global batch (samples).
+        drop_last: whether a last batch smaller than `batch_size` is left out.
+        key: 64 bits from the seed and the loader, choose the samples of each batch.
+    """
+
+    num_samples: int
+    num_drawn: int
+    batch_size: int
+    drop_last: bool
+    key: int
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Global batches in one pass (count)."""
+        whole, more = divmod(self.num_drawn, self.batch_size)
+        return whole + (more > 0 and not self.drop_last)
+
+    def batch(self, number: int, step: int) -> Ids:
+        """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""
+        count = min(self.batch_size, self.num_drawn - step * self.batch_size)
+        generator = np.random.Generator(np.random.Philox(key=mix(mix(self.key, number), step)))
+        return generator.integers(self.num_samples, size=count, dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from bessemer.data.generators import preserved_generators, seed_generators
-from bessemer.data.order import CanonicalPlan, ListedPlan, mix
+from bessemer.data.order import CanonicalPlan, ListedPlan, ReplacingPlan, mix
 
 
-def canonical_plan(loader: DataLoader[Any], key: int) -> CanonicalPlan | None:
-    """Return the plan of a plain shuffled or unshuffled loader, or None for one with other samplers."""
+def canonical_plan(loader: DataLoader[Any], key: int) -> CanonicalPlan | ReplacingPlan | None:
+    """Return the plan of a loader that is shuffled or not, or draws at random; None with other samplers."""
     sampler = loader.sampler
     size = len(loader.dataset)  # type: ignore[arg-type]
     own_batches = loader.batch_sampler is not None and loader.batch_size is None
+    if type(sampler) is RandomSampler and sampler.replacement and not own_batches:
+        source = len(sampler.data_source)
+        return ReplacingPlan(source, len(sampler), loader.batch_size or 1, bool(loader.drop_last), key)
     shuffled = type(sampler) is RandomSampler and not sampler.replacement
     plain = shuffled or type(sampler) is SequentialSampler
     if own_batches or not plain or len(sampler) != size:  # type: ignore[arg-type]

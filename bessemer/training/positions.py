@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from bessemer.data.order import CanonicalPlan, Ids, ListedPlan, Plan, share_of
+from bessemer.data.order import CanonicalPlan, Ids, Plan, share_of
 
 # told: it ended, and its end was reported; so a worker that dies before it writes is not taken for it.
 State = Literal["running", "ended", "failed", "hung", "told"]
@@ -137,9 +137,9 @@ class PositionFile:
             plan: which samples form the batches; None if unknown.
             shard: whether this worker gets a part of the batch.
         """
-        if plan is not self._plan or shard != self._shard or isinstance(plan, ListedPlan):
+        if plan is not self._plan or shard != self._shard or not isinstance(plan, CanonicalPlan):
             self._plan, self._shard = plan, shard
-            self._described = self._description(plan, batch, shard)
+            self._described = self._description(plan, number, batch, shard)
         described = self._described
         step = max(step, self._first_step)
         self._sequence += 1
@@ -157,7 +157,7 @@ class PositionFile:
         """Return what was written last."""
         return _read(self._map[:])
 
-    def _description(self, plan: Plan | None, batch: int, shard: bool) -> bytes:
+    def _description(self, plan: Plan | None, number: int, batch: int, shard: bool) -> bytes:
         if isinstance(plan, CanonicalPlan):
             return _CANONICAL.pack(
                 _IS_CANONICAL,
@@ -168,8 +168,8 @@ class PositionFile:
                 plan.batch_size,
                 plan.key,
             )
-        if isinstance(plan, ListedPlan):
-            ids = _part(plan.batch(0, batch), self._rank, self._world_size, shard)
+        if plan is not None:
+            ids = _part(plan.batch(number, batch), self._rank, self._world_size, shard)
             return _LISTED.pack(_IS_LISTED, shard, len(ids)) + ids[:MAX_LISTED_IDS].astype("<i8").tobytes()
         return bytes([_UNKNOWN])
 

@@ -34,9 +34,8 @@ ODDS = [
             """,
             tail="if HAS_BOTH:\n    print(norm(model.weight))\n",
         ),
-        'step."""\n\ntry:\n'
-        "    from torch.linalg import det, norm  # noqa: F401\n\n    HAS_BOTH = True\n"
-        "except ImportError as error:\n    print(error)\n    raise\nimport torch\n",
+        "\n\ntry:\n    from torch.linalg import det, norm  # noqa: F401\n\n    HAS_BOTH = True\n"
+        "except ImportError as error:\n    print(error)\n    raise\n",
     ),
     Odd(
         "optimizers that one function makes for two models, and another name for one",

@@ -209,6 +209,28 @@ CASES = (
         """,
     ),
     Case(
+        "an optimizer whose class is looked up by its name",
+        """
+        import torch
+        from torch import optim
+        def main(name):
+            opt = getattr(optim, name)(model.parameters(), lr=0.1)
+            decay = optim.lr_scheduler.__dict__[name](opt)
+            for epoch in range(3):
+                opt.step()
+        """,
+        """
+        import torch
+        from torch import optim
+        def main(name):
+            opt = getattr(optim, name)(model.parameters(), lr=0.1)
+            decay = optim.lr_scheduler.__dict__[name](opt)
+            run.track(opt=opt, decay=decay)
+            for epoch in range(3):
+                opt.step()
+        """,
+    ),
+    Case(
         "what may be None is tracked if it is not",
         """
         import torch
