@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import libcst as cst
 from libcst import matchers as m
 
 from bessemer.conversion.copies import COPIES
+from bessemer.conversion.definitions import Definitions
 from bessemer.conversion.depth import deep
 from bessemer.conversion.kinds import (
     BARS,
-    DATASET_BASES,
     Kind,
     Value,
     element_of,
@@ -30,12 +30,11 @@ from bessemer.conversion.kinds import (
     several,
     together,
 )
+from bessemer.conversion.making import LISTINGS, listed, looked_up
 from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import (
-    Definition,
     argument,
     is_decorated,
-    method_named,
     parameters,
     passed,
     self_parameter,
@@ -48,9 +47,7 @@ _SAME_AFTER = frozenset(
     | {"requires_grad_", "share_memory"}
 )
 WRAPPERS = frozenset({"torch.compile", "torch.jit.script"})
-_LISTINGS = frozenset({f"builtins.{x}" for x in ("zip", "enumerate", "reversed", "list", "tuple")})
 _DEVICE_WORDS = ("cuda", "cpu", "mps", "xpu")
-_LOOKED_UP = frozenset({"torch.optim", "torch.optim.lr_scheduler"})
 _NO_DEPTH = sys.maxsize
 
 
@@ -66,14 +63,10 @@ class Kinds:
         self._open: dict[cst.CSTNode, int] = {}
         self._least = _NO_DEPTH
         self._partial: dict[cst.CSTNode, tuple[Value | None, int]] = {}
-        self.definitions: dict[str, Definition] = {
-            node.name.value: node
-            for node in program.module.body
-            if isinstance(node, cst.FunctionDef | cst.ClassDef)
-        }
+        self.definitions = Definitions(program)
         self.calls: dict[str, list[cst.Call]] = {name: [] for name in self.definitions}
         for call in walk(program.module, cst.Call):
-            called = self._named(call.func)
+            called = self.definitions.named(call.func)
             if called is not None:
                 self.calls[called.name.value].append(call)
         self._stores: dict[str, list[cst.Attribute]] = defaultdict(list)
@@ -125,46 +118,6 @@ class Kinds:
         """Tell whether an expression is known to be of one of these kinds."""
         value = self.of(node)
         return value is not None and value.kind in kinds
-
-    def bases(self, definition: cst.ClassDef) -> frozenset[str]:
-        """Return the full names of a class's imported bases, also through the program's own classes."""
-        found: set[str] = set()
-        for base in definition.bases:
-            # `Dataset[int]` derives from `Dataset`.
-            value = base.value.value if isinstance(base.value, cst.Subscript) else base.value
-            imported = self._program.imported(value)
-            local = self.definitions.get(self._program.defined(value) or "")
-            if imported is not None:
-                found.add(imported)
-            elif isinstance(local, cst.ClassDef) and local is not definition:
-                found |= self.bases(local)
-        return frozenset(found)
-
-    def _named(self, node: cst.BaseExpression) -> Definition | None:
-        """Return what an expression names: by its own name, or a class as the `cls` of its class methods."""
-        definition = self.definitions.get(self._program.defined(node) or "")
-        if definition is not None or not isinstance(node, cst.Name):
-            return definition
-        method = self._program.function(node)
-        if method is None or not is_decorated(method, "classmethod"):
-            return None
-        own = parameters(method)[:1]
-        owner = self._program.enclosing(method, cst.ClassDef, cst.FunctionDef)
-        is_cls = bool(own) and self._program.bindings(node) == (own[0],)
-        return owner if is_cls and isinstance(owner, cst.ClassDef) else None
-
-    def is_module_class(self, definition: Definition | None) -> bool:
-        """Tell whether a class derives from `torch.nn.Module`."""
-        return isinstance(definition, cst.ClassDef) and any(
-            base.startswith(("torch.nn.", "torchvision.models.")) for base in self.bases(definition)
-        )
-
-    def is_dataset_class(self, definition: Definition | None) -> bool:
-        """Tell whether a class is a dataset of PyTorch or torchvision."""
-        return isinstance(definition, cst.ClassDef) and any(
-            base in DATASET_BASES or base.startswith("torchvision.datasets.")
-            for base in self.bases(definition)
-        )
 
     def _infer(self, node: cst.CSTNode) -> Value | None:
         if node in self._settings:
@@ -286,41 +239,29 @@ class Kinds:
         if one.kind is Kind.SETTINGS:
             return True
         if one.owner is not None and other.owner is not None:
-            return self._is_kind_of(one.owner, other.owner) or self._is_kind_of(other.owner, one.owner)
+            return other.owner in self.definitions.lineage(
+                one.owner
+            ) or one.owner in self.definitions.lineage(other.owner)
         return one.owner is other.owner and bool(one.origins & other.origins)
-
-    def _is_kind_of(self, owner: cst.ClassDef, base: cst.ClassDef) -> bool:
-        return base in self.lineage(owner)
-
-    def lineage(self, owner: cst.ClassDef) -> list[cst.ClassDef]:
-        """Return a class and the classes of the program that it derives from."""
-        found = [owner]
-        for known in found:
-            for base in known.bases:
-                local = self.definitions.get(self._program.defined(base.value) or "")
-                if isinstance(local, cst.ClassDef) and local not in found:
-                    found.append(local)
-        return found
-
-    def method(self, owner: cst.ClassDef, name: str) -> cst.FunctionDef | None:
-        """Return a method of a class, its own or inherited from a class of the program."""
-        found = (method_named(x, name) for x in self.lineage(owner))
-        return next((x for x in found if x is not None), None)
 
     def callee(self, call: cst.Call) -> cst.FunctionDef | None:
         """Return the function or method of the program that a call runs; of a class, its `__init__`."""
         func = call.func
-        definition = self._named(func)
+        definition = self.definitions.named(func)
         if isinstance(definition, cst.ClassDef):
-            return self.method(definition, "__init__")
+            return self.definitions.method(definition, "__init__")
         if definition is not None:
             return definition
         if isinstance(func, cst.Attribute):
-            owner = self._named(func.value)
+            owner = self.definitions.named(func.value)
             if isinstance(owner, cst.ClassDef):
-                return self.method(owner, func.attr.value)
+                return self.definitions.method(owner, func.attr.value)
             value = self.of(func.value)
-            return self.method(value.owner, func.attr.value) if value is not None and value.owner else None
+            return (
+                self.definitions.method(value.owner, func.attr.value)
+                if value is not None and value.owner
+                else None
+            )
         bound = self._program.bindings(func) if isinstance(func, cst.Name) else ()
         nested = bound[0] if len(bound) == 1 else None
         return nested if isinstance(nested, cst.FunctionDef) else None
@@ -388,7 +329,9 @@ class Kinds:
         if not isinstance(owner, cst.ClassDef) or is_decorated(function, "staticmethod"):
             return 0
         # `Net.forward(net, x)` writes down the object.
-        through_class = isinstance(call.func, cst.Attribute) and self._named(call.func.value) is not None
+        through_class = (
+            isinstance(call.func, cst.Attribute) and self.definitions.named(call.func.value) is not None
+        )
         return 0 if through_class and not is_decorated(function, "classmethod") else 1
 
     def _own_class(self, parameter: cst.Param) -> cst.ClassDef | None:
@@ -404,17 +347,17 @@ class Kinds:
 
     def _instance(self, owner: cst.ClassDef, origins: frozenset[cst.Call]) -> Value:
         kind = Kind.OBJECT
-        if self.is_module_class(owner):
+        if self.definitions.is_module_class(owner):
             kind = Kind.MODULE
-        elif self.is_dataset_class(owner):
+        elif self.definitions.is_dataset_class(owner):
             kind = Kind.DATASET
         return Value(kind, origins, owner=owner)
 
     def _call(self, call: cst.Call) -> Value | None:
-        imported = self._program.imported(call.func) or self._looked_up(call.func)
+        imported = self._program.imported(call.func) or looked_up(self._program, call.func)
         if imported is not None:
             return self._imported_call(call, imported)
-        definition = self._named(call.func)
+        definition = self.definitions.named(call.func)
         if isinstance(definition, cst.ClassDef):
             return self._instance(definition, frozenset({call}))
         function = self.callee(call)
@@ -433,22 +376,6 @@ class Kinds:
                 return Value(Kind.PARAMETER, frozenset({call}))
         return None
 
-    def _looked_up(self, func: cst.BaseExpression) -> str | None:
-        """Return what `getattr(optim, name)` or `optim.__dict__[name]` is called, whatever the name.
-
-        It stands for any class there.
-        """
-        match func:
-            case cst.Call(args=[cst.Arg(value=module), *_]) if (
-                self._program.imported(func.func) == "builtins.getattr"
-            ):
-                found = self._program.imported(module)
-            case cst.Subscript(value=cst.Attribute(value=module, attr=cst.Name("__dict__"))):
-                found = self._program.imported(module)
-            case _:
-                return None
-        return f"{found}.Any" if found in _LOOKED_UP else None
-
     def _imported_call(self, call: cst.Call, name: str) -> Value | None:
         here = frozenset({call})
         if name in WRAPPERS | COPIES and call.args:
@@ -459,27 +386,14 @@ class Kinds:
             return Value(Kind.BAR, items=(self.of(call.args[0].value),))
         if name == "builtins.iter" and call.args:
             return Value(Kind.BATCHES, here) if self.is_a(call.args[0].value, Kind.LOADER) else None
-        if name in _LISTINGS and call.args:
-            return _listed(name, [self.of(x.value) for x in call.args if x.keyword is None and not x.star])
+        if name in LISTINGS and call.args:
+            return listed(name, [self.of(x.value) for x in call.args if x.keyword is None and not x.star])
         if name == "builtins.int" and call.args and isinstance(call.args[0].value, cst.SimpleString):
             return Value(Kind.NUMBER)
         if name.startswith("torch.") and _is_true(argument(call, "requires_grad")):
             return Value(Kind.PARAMETER, here)
         kind = kind_made_by(name)
         return Value(kind, here) if kind is not None else None
-
-
-def _listed(name: str, given: Sequence[Value | None]) -> Value | None:
-    """Return what a builtin makes of lists."""
-    first = given[0] if given else None
-    if name == "builtins.zip":
-        return together(given)
-    if first is None or first.kind not in (Kind.TUPLE, Kind.SEVERAL):
-        return None
-    if name == "builtins.enumerate":
-        number = Value(Kind.NUMBER)
-        return together([replace(first, items=(number,) * len(first.items), origins=frozenset()), first])
-    return replace(first, items=first.items[::-1]) if name == "builtins.reversed" else first
 
 
 def _is_true(node: cst.BaseExpression | None) -> bool:

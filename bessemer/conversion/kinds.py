@@ -51,6 +51,16 @@ class Value:
 STATEFUL = frozenset({Kind.MODULE, Kind.OPTIMIZER, Kind.SCHEDULER, Kind.SCALER})
 """Kinds with a state that must survive a crash."""
 
+NEVER_CARRIED = STATEFUL | {
+    Kind.LOADER,
+    Kind.BATCHES,
+    Kind.DATASET,
+    Kind.DEVICE,
+    Kind.CRITERION,
+    Kind.SETTINGS,
+}
+"""Kinds that survive, or are made again, in a way of their own."""
+
 _IN_LISTS = STATEFUL | {Kind.PARAMETER, Kind.CRITERION, Kind.LOADER}
 
 BARS = frozenset({"tqdm.tqdm", "tqdm", "tqdm.tqdm_notebook", "rich.progress.track"})

@@ -167,7 +167,7 @@ def _evaluates(analysis: Analysis, definition: Definition) -> bool:
 
 def _is_loss(analysis: Analysis, definition: Definition) -> bool:
     if isinstance(definition, cst.ClassDef):
-        bases = analysis.kinds.bases(definition)
+        bases = analysis.kinds.definitions.bases(definition)
         from_loss = any(
             base.startswith("torch.nn.") and base.endswith(("Loss", "loss._WeightedLoss")) for base in bases
         )
@@ -178,7 +178,7 @@ def _is_loss(analysis: Analysis, definition: Definition) -> bool:
 def _is_criterion(analysis: Analysis, definition: cst.ClassDef) -> bool:
     """Tell whether instances of a class are called for a loss, and have no parameters to train."""
     kinds = analysis.kinds
-    if not kinds.is_module_class(definition):
+    if not kinds.definitions.is_module_class(definition):
         return False
     made = set(_calls(analysis, definition))
     if not made:
@@ -218,7 +218,7 @@ def _calls(analysis: Analysis, definition: Definition) -> list[cst.Call]:
 
 def _is_model(analysis: Analysis, definition: Definition) -> bool:
     if isinstance(definition, cst.ClassDef):
-        return analysis.kinds.is_module_class(definition)
+        return analysis.kinds.definitions.is_module_class(definition)
     values = [analysis.kinds.of(call) for call in _calls(analysis, definition)]
     return any(value is not None and value.kind is Kind.MODULE for value in values)
 
@@ -226,7 +226,9 @@ def _is_model(analysis: Analysis, definition: Definition) -> bool:
 def _is_dataset(analysis: Analysis, definition: Definition) -> bool:
     kinds, program = analysis.kinds, analysis.script.program
     if isinstance(definition, cst.ClassDef):
-        if kinds.is_dataset_class(definition) or kinds.bases(definition) & set(_SAMPLERS):
+        if kinds.definitions.is_dataset_class(definition) or kinds.definitions.bases(definition) & set(
+            _SAMPLERS
+        ):
             return True
     elif any(kinds.is_a(call, Kind.DATASET) for call in _calls(analysis, definition)):
         return True
@@ -279,7 +281,7 @@ def _builds_loaders(analysis: Analysis, definition: Definition) -> bool:
 
 
 def _reads_data(analysis: Analysis, definition: Definition) -> bool:
-    if analysis.kinds.is_module_class(definition):
+    if analysis.kinds.definitions.is_module_class(definition):
         return False
     funcs = [x.func for x in walk(definition, cst.Call)]
     names = (analysis.script.program.imported(x) or "" for x in funcs)

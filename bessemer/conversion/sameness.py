@@ -52,4 +52,4 @@ def _is_made_once(
 
 def _has_heirs(kinds: Kinds, owner: cst.ClassDef) -> bool:
     classes = [x for x in kinds.definitions.values() if isinstance(x, cst.ClassDef) and x is not owner]
-    return any(owner in kinds.lineage(x) for x in classes)
+    return any(owner in kinds.definitions.lineage(x) for x in classes)

@@ -12,28 +12,21 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from bessemer.conversion.attributes import FILLS, Attributes, Keeping
+from bessemer.conversion.attributes import Attributes, Keeping
 from bessemer.conversion.copies import copied_in
+from bessemer.conversion.filling import Filling
 from bessemer.conversion.flow import Flow, Loop
 from bessemer.conversion.holders import Holder, Placer, Wish, within
 from bessemer.conversion.inference import Kinds
-from bessemer.conversion.kinds import STATEFUL, Kind
+from bessemer.conversion.kinds import NEVER_CARRIED, Kind
 from bessemer.conversion.loops import LoaderLoop, Training
 from bessemer.conversion.plan import Question
 from bessemer.conversion.program import Program
 from bessemer.conversion.reductions import Reduction, Reductions
 from bessemer.conversion.script import Script
-from bessemer.conversion.syntax import argument, assigned, fresh_name, walk
+from bessemer.conversion.syntax import argument, fresh_name, walk
 
 _ADDED = (Reduction.SUM, Reduction.SIZE, Reduction.MEAN)
-_NEVER_CARRIED = STATEFUL | {
-    Kind.LOADER,
-    Kind.BATCHES,
-    Kind.DATASET,
-    Kind.DEVICE,
-    Kind.CRITERION,
-    Kind.SETTINGS,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +73,7 @@ class _Finder:
         self.kinds = kinds
         self.training = training
         self.placer = Placer(script.program)
+        self.filling = Filling(script.program, kinds)
         self.rules = Reductions(script.program, kinds)
         self.taken = set(taken)
         self.holders: list[Holder] = []
@@ -256,7 +250,7 @@ class _Finder:
 
     def _is_tracked(self, name: str, function: cst.FunctionDef) -> bool:
         first = self.program.occurrences(name, function)[0]
-        return self.kinds.is_a(first, *_NEVER_CARRIED)
+        return self.kinds.is_a(first, *NEVER_CARRIED)
 
     def _kind(
         self,
@@ -271,7 +265,7 @@ class _Finder:
             return "carry"
         uses = [x for x in self.program.occurrences(name, function) if within(self.program, x, loop)]
         stores = [x for x in uses if self.program.is_store(x)]
-        added = [self._added(store) for store in stores]
+        added = [self.filling.added(store) for store in stores]
         own = {x for value in added if value is not None for x in value[1]}
         reads = [x for x in uses if x not in own and x not in stores]
         kinds = {self.rules.in_loop(value[0], over.node) for value in added if value is not None}
@@ -334,7 +328,7 @@ class _Finder:
         nested = self._innermost(loop) is not function
         stored = flow.stored(loop.body)
         for node in walk(loop.body, cst.Call, cst.Subscript):
-            receiver = self._filled(node)
+            receiver = self.filling.filled(node)
             if receiver is None:
                 continue
             if receiver.value in flow.set_before(loop) or (nested and receiver.value not in stored):
@@ -354,7 +348,7 @@ class _Finder:
                 )
             if self.placer.start(function, loop, name) is not None:
                 yield name
-            elif not self.program.is_parameter(name, function) and not self._is_own(first):
+            elif not self.program.is_parameter(name, function) and not self.filling.is_own(first):
                 self.questions.append(
                     Question(
                         where,
@@ -363,78 +357,6 @@ class _Finder:
                         "keep what it collects in plain variables, lists or dictionaries",
                     )
                 )
-
-    def _filled(self, node: cst.Call | cst.Subscript) -> cst.Name | None:
-        """Return the local variable whose object a call or an assignment to an item changes."""
-        func = node.func if isinstance(node, cst.Call) else node
-        if not isinstance(func, cst.Attribute | cst.Subscript):
-            return None
-        receiver = func.value
-        if not isinstance(receiver, cst.Name) or not self.program.is_load(receiver):
-            return None
-        if isinstance(func, cst.Subscript):
-            changes = isinstance(node, cst.Subscript) and self.program.is_store(node)
-        else:
-            is_statement = isinstance(self.program.parent(node), cst.Expr)
-            changes = is_statement and (func.attr.value in FILLS or self._is_own_object(receiver))
-        if not changes or self.kinds.is_a(receiver, *_NEVER_CARRIED):
-            return None
-        return self._item_of(receiver) if self.program.imported(receiver) is None else None
-
-    def _item_of(self, name: cst.Name) -> cst.Name:
-        """Return the variable whose items a `for` statement gives this name to, or the name itself.
-
-        What `for one in lists` fills, or `for one, two in zip(...)`, is in the list that it goes over.
-        """
-        match self.program.bindings(name):
-            case (cst.Name() as bound,):
-                target: cst.CSTNode = bound
-            case _:
-                return name
-        index: int | None = None
-        outer = self.program.parent(target)
-        if isinstance(outer, cst.Element):
-            several = cst.ensure_type(self.program.parent(outer), cst.Tuple)
-            index = [x.value for x in several.elements].index(bound)
-            target, outer = several, self.program.parent(several)
-        if not (isinstance(outer, cst.For) and outer.target is target):
-            return name
-        over: cst.BaseExpression | None = outer.iter
-        if index is not None:
-            is_zip = isinstance(over, cst.Call) and self.program.imported(over.func) == "builtins.zip"
-            args = over.args if is_zip and isinstance(over, cst.Call) else ()
-            over = args[index].value if index < len(args) else None
-        return over if isinstance(over, cst.Name) else name
-
-    def _is_own(self, node: cst.CSTNode) -> bool:
-        receiver = self._filled(node) if isinstance(node, cst.Call | cst.Subscript) else None
-        return receiver is not None and self._is_own_object(receiver)
-
-    def _is_own_object(self, receiver: cst.Name) -> bool:
-        """Tell whether a name holds an instance of one of the program's own classes."""
-        for node in self.program.bindings(receiver):
-            pair = assigned(self.program.statement(node)) if isinstance(node, cst.Name) else None
-            if pair is not None and isinstance(pair[1], cst.Call):
-                name = self.program.defined(pair[1].func)
-                if isinstance(self.kinds.definitions.get(name or ""), cst.ClassDef):
-                    return True
-        return False
-
-    def _added(self, store: cst.Name) -> tuple[cst.BaseExpression, tuple[cst.Name, ...]] | None:
-        """Return what `x += value` or `x = x + value` adds, and the reads of x that belong to it."""
-        statement = self.program.parent(store)
-        if isinstance(statement, cst.AugAssign) and isinstance(statement.operator, cst.AddAssign):
-            own = tuple(x for x in walk(statement.value, cst.Name) if x.value == store.value)
-            return None if own else (statement.value, (store,))
-        if isinstance(statement, cst.AssignTarget):
-            pair = assigned(self.program.statement(store))
-            value = pair[1] if pair is not None and len(pair[0]) == 1 else None
-            if isinstance(value, cst.BinaryOperation) and isinstance(value.operator, cst.Add):
-                left, right = value.left, value.right
-                names = [x for x in walk(value, cst.Name) if x.value == store.value]
-                if isinstance(left, cst.Name) and left.value == store.value and len(names) == 1:
-                    return right, (left,)
-        return None
 
     def _place(self, function: cst.FunctionDef, wishes: list[Wish]) -> None:
         """Group the variables by loop and kind, and place a holder for each group."""

@@ -223,7 +223,7 @@ class DeviceRewriter(Rewriter):
     def _device_here(self, node: cst.CSTNode) -> cst.BaseExpression:
         """Return the device in some place; a model is also used where there is no run."""
         owner, function = self.program.definition(node), self.program.function(node)
-        in_model = isinstance(owner, cst.ClassDef) and self.analysis.kinds.is_module_class(owner)
+        in_model = isinstance(owner, cst.ClassDef) and self.analysis.kinds.definitions.is_module_class(owner)
         own = self_parameter(function) if function is not None else None
         if in_model and own is not None and function is not None and function.name.value != "__init__":
             return cst.parse_expression(f"next({own}.parameters()).device")
