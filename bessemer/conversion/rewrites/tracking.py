@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import libcst as cst
 
@@ -48,6 +49,7 @@ class Held:
         return "" if self.reached.surely else self.variable
 
 
+@lru_cache(maxsize=1)
 def stateful(analysis: Analysis) -> dict[Top, list[Held]]:
     """Return what has a state where each outermost training loop begins and was not there before.
 
