@@ -221,8 +221,8 @@ def _without_star(program: Program, statement: ImportStatement) -> ImportStateme
         if isinstance(node, cst.ImportFrom) and isinstance(node.names, cst.ImportStar):
             raise ConversionError(
                 f"{program.where(statement)}: {program.code(node)}: nobody can tell which names this brings",
-                "imports that name what they import",
-                "write out the names that are used",
+                "imports of modules that are here, or that name what they import",
+                "install it, convert the folder that holds it, or write out the names that are used",
             )
     return statement
 

@@ -32,6 +32,14 @@ BADS = [
         "def main",
         "no training here",
     ),
+    Bad(
+        "a step and no loop",
+        "import torch\nw = torch.nn.Linear(1, 1)\n"
+        "optimizer = torch.optim.SGD(w.parameters(), lr=0.1)\n"
+        "w(torch.ones(1)).backward()\noptimizer.step()\n",
+        "optimizer.step()",
+        "trains nothing",
+    ),
     Bad("nothing starts", HEAD + "def main():\n    pass\n", "", "nothing here starts"),
     Bad(
         "TensorFlow",

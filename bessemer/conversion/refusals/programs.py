@@ -61,6 +61,14 @@ def _no_training(analysis: Analysis) -> Iterator[Refusal]:
             "an optimizer of torch.optim in a variable, an attribute or a list, and its step()",
             "hold the optimizer in a plain variable, and hand it to the functions that step it",
         )
+    elif not training.tops and not any(walk(program.module, cst.For, cst.While)):
+        yield refusal(
+            analysis,
+            training.steps[0],
+            "backward() or a step, but no loop anywhere: this shows what they do, and trains nothing",
+            "a program that trains a model in a loop",
+            "give the script that trains",
+        )
     elif not training.tops:
         yield refusal(
             analysis,
