@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.autograd import backward
@@ -144,6 +145,24 @@ def one_training_after_the_other(run: Run) -> Any:
     return weights_of(model)
 
 
+def models_that_each_round_makes(run: Run) -> Any:
+    carry = run.carry(scores=[], table=np.zeros(3))
+    loader = run.loader(Noisy(), batch_size=5, shuffle=True)
+    for fold in range(3):
+        model = run.place(small_net())
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        last = run.last(loss=None)
+        run.track(model=model, optimizer=optimizer)
+        for _ in run.epochs(2):
+            for batch in loader:
+                last.loss = train_step(model, optimizer, batch)
+                run.log({"loss": last.loss})
+        carry.scores.append((last.loss.item(), model(torch.ones(1, 3)).item()))
+        carry.table[fold] = last.loss.item()
+        run.log({"score": carry.scores[-1][0], "table": carry.table.sum()})
+    return weights_of(model), carry.scores, carry.table.tolist()
+
+
 def models_that_only_the_optimizer_is_tracked_of(run: Run) -> Any:
     models = {"body": small_net(), "head": nn.Linear(1, 1)}
     whole = nn.Sequential(*models.values())
@@ -163,6 +182,7 @@ SHAPES = [
     tensors_of_no_model,
     a_condition_before_each_turn,
     models_in_lists_and_dictionaries,
+    models_that_each_round_makes,
     one_training_after_the_other,
     models_that_only_the_optimizer_is_tracked_of,
 ]

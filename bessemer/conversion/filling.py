@@ -5,10 +5,13 @@ from __future__ import annotations
 import libcst as cst
 
 from bessemer.conversion.attributes import FILLS
+from bessemer.conversion.flow import Loop
 from bessemer.conversion.inference import Kinds
 from bessemer.conversion.kinds import NEVER_CARRIED
 from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import assigned, walk
+
+_ARRAYS = frozenset(f"numpy.{x}{y}" for x in ("zeros", "ones", "empty", "full") for y in ("", "_like"))
 
 
 class Filling:
@@ -90,3 +93,11 @@ class Filling:
                 if isinstance(left, cst.Name) and left.value == store.value and len(names) == 1:
                     return right, (left,)
         return None
+
+    def is_array(self, function: cst.FunctionDef, loop: Loop, name: str) -> bool:
+        """Tell whether a variable holds an array that was made for it in front of a loop."""
+        stores = [x for x in self.program.occurrences(name, function) if self.program.is_store(x)]
+        pair = assigned(self.program.statement(stores[0])) if len(stores) == 1 else None
+        made = pair[1] if pair is not None and len(pair[0]) == 1 else None
+        is_made = isinstance(made, cst.Call) and self.program.imported(made.func) in _ARRAYS
+        return is_made and self.program.before(stores[0], loop)

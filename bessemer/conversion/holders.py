@@ -35,7 +35,7 @@ class Variable:
 
 @dataclass(frozen=True, eq=False)
 class Holder:
-    """One `run.totals(...)` or `run.carry(...)`: its name, its variables and where it is made.
+    """One `run.totals(...)`, `run.carry(...)` or `run.last(...)`: its name, its variables, where it is made.
 
     It replaces the statement `at` if that is one of the removed ones, else it goes in front of it.
     """
@@ -88,7 +88,7 @@ class Placer:
                 and (self.program.before(kept, use) or (start is None and within(self.program, use, at)))
                 and (end is None or self.program.before(use, end))
             ]
-            value = initial if initial is not None else cst.Name(wish.name)
+            value = initial if initial is not None else cst.Name("None" if kind == "last" else wish.name)
             variables.append(Variable(wish.name, value, frozenset(taken), start))
         first = {x.name: self.program.occurrences(x.name, function)[0] for x in members}
         variables.sort(key=lambda x: self.program.place(first[x.name]))

@@ -5,7 +5,7 @@ A loop trains when an optimizer takes a step in it, directly or in a function th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import libcst as cst
@@ -45,14 +45,16 @@ class Training:
 
     `steps` are the calls in which an optimizer steps, `stepping` the functions and methods in which one
     does, directly or through calls. `tops` are the outermost loops that train, in the order in which the
-    program comes to them, each with the function that it is in. `by_hand` says that no optimizer steps
-    anywhere, so that `steps` are calls of `backward`.
+    program comes to them, each with the function that it is in. `rounds` are loops around those that make
+    the optimizers anew, as cross validation does: each round is a training of its own. `by_hand` says that
+    no optimizer steps anywhere, so that `steps` are calls of `backward`.
     """
 
     steps: tuple[cst.Call, ...]
     stepping: frozenset[cst.FunctionDef]
     loader_loops: tuple[LoaderLoop, ...]
     tops: tuple[Top, ...]
+    rounds: tuple[Top, ...] = ()
     by_hand: bool = False
 
     @property
@@ -110,10 +112,11 @@ def find_training(script: Script, kinds: Kinds) -> Training:
         for node in walk(function, cst.For)
         if (found := _loader_loop(program, kinds, stepping, steps, function, node)) is not None
     )
+    finder = _TopFinder(program, kinds, steps, stepping)
     tops: list[Top] = []
     if script.entry is not None and steps:
-        _find_tops(program, kinds, steps, stepping, script.entry, set(), tops)
-    return Training(steps, stepping, loops, tuple(tops), by_hand)
+        tops = finder.of(script.entry)
+    return Training(steps, stepping, loops, tuple(tops), tuple(finder.rounds), by_hand)
 
 
 def contains_step(
@@ -186,27 +189,73 @@ def _callers(script: Script, kinds: Kinds, direct: set[cst.FunctionDef]) -> froz
     return frozenset(reached)
 
 
-def _find_tops(
-    program: Program,
-    kinds: Kinds,
-    steps: tuple[cst.Call, ...],
-    stepping: frozenset[cst.FunctionDef],
-    function: cst.FunctionDef,
-    seen: set[cst.FunctionDef],
-    found: list[Top],
-) -> None:
-    """Go down from the entry point to the first loops that train, on every way."""
-    if function in seen:
-        return
-    seen.add(function)
-    loops = [x for x in walk_own(function, cst.For, cst.While) if contains_step(kinds, steps, stepping, x)]
-    for node in walk_own(function, cst.For, cst.While, cst.Call):
-        around = set(program.ancestors(node))
-        if any(x in around for x in loops):
-            continue
-        if isinstance(node, cst.Call):
-            target = kinds.callee(node)
-            if target is not None and target in stepping:
-                _find_tops(program, kinds, steps, stepping, target, seen, found)
-        elif node in loops:
-            found.append(Top(node, function))
+class _TopFinder:
+    """Goes down from the entry point to the first loops that train, on every way."""
+
+    def __init__(
+        self,
+        program: Program,
+        kinds: Kinds,
+        steps: tuple[cst.Call, ...],
+        stepping: frozenset[cst.FunctionDef],
+    ) -> None:
+        self.program = program
+        self.kinds = kinds
+        self.steps = steps
+        self.stepping = stepping
+        self.rounds: list[Top] = []
+        self._seen: set[cst.FunctionDef] = set()
+        values = (kinds.of(x.func.value) for x in steps if isinstance(x.func, cst.Attribute))
+        self._made = frozenset[cst.Call]().union(*(x.origins for x in values if x is not None))
+
+    def of(self, function: cst.FunctionDef) -> list[Top]:
+        """Return the loops of a function, or of what it calls."""
+        if function in self._seen:
+            return []
+        self._seen.add(function)
+        return self._in(function, walk_own(function, cst.For, cst.While, cst.Call))
+
+    def _in(self, function: cst.FunctionDef, nodes: Iterable[cst.For | cst.While | cst.Call]) -> list[Top]:
+        found: list[Top] = []
+        done: set[cst.CSTNode] = set()
+        for node in nodes:
+            if any(x in done for x in self.program.ancestors(node)):
+                continue
+            if isinstance(node, cst.Call):
+                target = self.kinds.callee(node)
+                if target is not None and target in self.stepping:
+                    found += self.of(target)
+            elif contains_step(self.kinds, self.steps, self.stepping, node):
+                done.add(node)
+                found += self._rounds_of(function, node) or [Top(node, function)]
+        return found
+
+    def _rounds_of(self, function: cst.FunctionDef, loop: Loop) -> list[Top]:
+        """Return the trainings in a loop whose rounds make optimizers of their own; of another, none."""
+        if not self._makes_optimizers(loop):
+            return []
+        seen, rounds = set(self._seen), list(self.rounds)
+        self.rounds.append(Top(loop, function))
+        inner = self._in(function, walk(loop.body, cst.For, cst.While, cst.Call))
+        over_loader = (
+            isinstance(x.loop, cst.For) and loader_in(self.program, self.kinds, x.loop.iter) is not None
+            for x in inner
+        )
+        if not inner or any(over_loader):
+            self._seen, self.rounds = seen, rounds
+            return []
+        return inner
+
+    def _makes_optimizers(self, loop: Loop) -> bool:
+        """Tell whether running a loop makes an optimizer that steps, itself or in what it calls."""
+        seen: set[cst.FunctionDef] = set()
+        waiting: list[cst.CSTNode] = [loop.body]
+        while waiting:
+            for call in walk(waiting.pop(), cst.Call):
+                if call in self._made:
+                    return True
+                target = self.kinds.callee(call)
+                if target is not None and target not in seen:
+                    seen.add(target)
+                    waiting.append(target.body)
+        return False

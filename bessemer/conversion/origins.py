@@ -22,7 +22,7 @@ _SAME_OBJECT = frozenset(
     {"to", "cuda", "cpu", "float", "double", "half", "bfloat16", "train", "eval", "apply", "requires_grad_"}
 )
 _SAME_VALUE = frozenset({"torch.compile", "torch.jit.script"})
-RUN_METHODS = frozenset({"loader", "stream", "epochs", "steps", "carry", "totals", "track", "place"})
+RUN_METHODS = frozenset({"loader", "stream", "epochs", "steps", "carry", "last", "totals", "track", "place"})
 _NOTHING: Found = frozenset()
 # How deep tuples in tuples are followed (`x = x[0]` has no end), and questions inside of questions.
 _MAX_PATH = 4

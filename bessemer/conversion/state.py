@@ -90,6 +90,7 @@ class _Finder:
         hooked: list[Loop] = [x.node for x in self.training.loader_loops if x.function is function]
         outers = self.training.outers
         hooked += [x.loop for x in self.training.tops if x.where is function and x.loop in outers]
+        hooked += [x.loop for x in self.training.rounds if x.where is function]
         hooked.sort(key=self.program.line)
         wishes: list[Wish] = []
         for loop in hooked:
@@ -109,7 +110,19 @@ class _Finder:
                     wishes.append(Wish(name, loop, kind))
                 elif kind == "totals" and outer.kind != "totals":
                     wishes[wishes.index(outer)] = Wish(name, outer.loop, kind)
-        self._place(function, wishes)
+        self._place(function, [*wishes, *self._left_behind(flow, function, wishes)])
+
+    def _left_behind(self, flow: Flow, function: cst.FunctionDef, wishes: list[Wish]) -> Iterator[Wish]:
+        """Yield what trainings in rounds leave behind: a restart passes over those that were complete."""
+        known = {x.name for x in wishes}
+        tops = [x.loop for x in self.training.tops if x.where is function and self.training.rounds]
+        for loop in tops:
+            for name in sorted(self._lost(flow, loop) - known):
+                if self.program.is_local(name, function) and not self._is_tracked(name, function):
+                    yield Wish(name, loop, "last")
+
+    def _lost(self, flow: Flow, loop: Loop) -> frozenset[str]:
+        return (flow.stored(loop.body) - flow.set_before(loop)) & flow.live_after(loop)
 
     def _ways_part(self, over: LoaderLoop) -> None:
         """Find where the course of a loop hangs on a worker's own part of the batch.
@@ -162,7 +175,7 @@ class _Finder:
     def keepings(self) -> Iterator[Keeping]:
         """Yield what loops change in objects, the outermost loops first, then what is called back."""
         attributes = Attributes(self.program, self.kinds)
-        tops = [(x.where, x.loop) for x in self.training.tops]
+        tops = [(x.where, x.loop) for x in (*self.training.rounds, *self.training.tops)]
         inner = [
             (x.function, x.node) for x in self.training.loader_loops if self.training.top(x.node) is None
         ]
@@ -229,8 +242,8 @@ class _Finder:
         stored = flow.stored(loop.body)
         before = flow.set_before(loop)
         after = flow.live_after(loop)
-        lost = (stored - before) & after
-        for name in sorted(lost):
+        is_left = bool(self.training.rounds) and self.training.top(loop) is not None
+        for name in sorted(self._lost(flow, loop) if not is_left else ()):
             first = next(iter(self.program.occurrences(name, function)), loop)
             self.questions.append(
                 Question(
@@ -346,7 +359,9 @@ class _Finder:
                         "nothing, if it is only shown or plotted",
                     )
                 )
-            if self.placer.start(function, loop, name) is not None:
+            if self.placer.start(function, loop, name) is not None or self.filling.is_array(
+                function, loop, name
+            ):
                 yield name
             elif not self.program.is_parameter(name, function) and not self.filling.is_own(first):
                 self.questions.append(
@@ -372,7 +387,7 @@ class _Finder:
                 )
                 continue
             groups.setdefault((wish.kind, wish.loop), []).append(wish)
-        several = {kind: sum(key[0] == kind for key in groups) > 1 for kind in ("totals", "carry")}
+        several = {kind: sum(key[0] == kind for key in groups) > 1 for kind in ("totals", "carry", "last")}
         taken = set(self.taken)
         for (kind, loop), members in groups.items():
             over = self.training.of(loop)

@@ -26,7 +26,7 @@ from bessemer.training.board import Board
 from bessemer.training.leaving import copy_file, figure_to_file, inside, save_to_file
 from bessemer.training.loops import OuterLoop
 from bessemer.training.session import Session
-from bessemer.training.values import Carried, Kept, Tensors, Totals
+from bessemer.training.values import Carried, Kept, Last, Tensors, Totals
 from bessemer.utils.events import Note
 
 if TYPE_CHECKING:
@@ -265,6 +265,18 @@ class Run:
         carried = Carried(initial)
         self._session.add_values(carried, number)
         return carried
+
+    def last(self, **initial: Any) -> Last:
+        """Return what a loop leaves behind, as attributes: values that are set in it and read after it.
+
+        A restart that passes over a loop that was complete finds them as they were; one that is no plain
+        data is not there then.
+        """
+        self._session.settle()
+        number = self._session.created.next("values")
+        left = Last(initial)
+        self._session.add_values(left, number)
+        return left
 
     def totals(self, **initial: Any) -> Totals:
         """Return sums as attributes; what is added in a loop over a sharded loader is summed over

@@ -81,6 +81,14 @@ class Kept(Carried):
             setattr(self.__dict__["owner"], name, value)
 
 
+class Last(Carried):
+    """Values that a loop leaves behind and that are read after it; one that is no plain data is left out."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return {name: value for name, value in super().state_dict().items() if is_plain(value)}
+
+
 class Tensors:
     """Tensors that are no part of a model, as something with a state; it is put back in place.
 
