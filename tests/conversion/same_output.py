@@ -60,7 +60,7 @@ class Run:
     def carry(self, **initial: Any) -> SimpleNamespace:
         return SimpleNamespace(**initial)
 
-    totals = carry
+    totals = last = carry
 
     def log(self, metrics: dict[str, Any]) -> None:
         for name, value in metrics.items():

@@ -41,6 +41,18 @@ LINES = {
             'epochs: int = Field(2, description="passes")',
         ],
     },
+    "cross_validation": {
+        "training/trainer": [
+            "def fit(run: Run, settings: Settings, model, loader, rate):",
+            "last = run.last(mean=None)",
+            "run.track(model=model, optimizer=optimizer)",
+            "for epoch in run.epochs(settings.EPOCHS):",
+            "last.mean = totals.total / len(loader.dataset)",
+            "carry = run.carry(errors=errors, losses=[])",
+            "for fold in range(FOLDS):",
+            "carry.errors[fold] = judge(run, model, test_loader)",
+        ],
+    },
     "configurator": {
         "training/trainer": [
             "def get_lr(settings: Settings, step):",
