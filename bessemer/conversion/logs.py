@@ -203,7 +203,9 @@ class _Finder:
         skipped: set[int] = set()
         seen: dict[str, None] = {}
         for index, field in enumerate(fields):
-            if index in skipped or not self.shown.is_metric(field.value):
+            if index in skipped or self.shown.is_collection(field.value):
+                continue
+            if not self.shown.is_metric(field.value):
                 continue
             words = label_words(field.before)
             if words and COUNTERS.issuperset(words):

@@ -16,6 +16,11 @@ from bessemer.conversion.script import Script
 from bessemer.conversion.state import State
 from bessemer.conversion.syntax import assigned, small, walk
 
+_COLLECTIONS = (
+    *(cst.List, cst.Tuple, cst.Set, cst.Dict),
+    *(cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp),
+)
+
 
 class Shown:
     """Answers which values of a program are metrics."""
@@ -48,6 +53,16 @@ class Shown:
         if isinstance(node, cst.SimpleString | cst.FormattedString | cst.Lambda) or is_template(node):
             return False
         return any(self._below(child) for child in children(node))
+
+    def is_collection(self, node: cst.BaseExpression) -> bool:
+        """Tell whether a printed value is a list or the like, which is no number, whatever is in it."""
+        if isinstance(node, cst.Name):
+            pairs = (assigned(self.program.statement(x)) for x in self.program.bindings(node))
+            values = [
+                x[1] for x in pairs if x is not None and len(x[0]) == 1 and isinstance(x[0][0], cst.Name)
+            ]
+            return any(isinstance(x, _COLLECTIONS) for x in values)
+        return isinstance(node, _COLLECTIONS)
 
     def _below(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.Attribute):

@@ -119,13 +119,17 @@ ODDS = [
                 guess, place = named(output)
                 said = "right" if guess == "a" else "wrong (%s)" % guess
                 print(epoch, loss, guess, said)
+            weights = [x.item() for x in model.bias]
+            print("weights", weights, [x.item() for x in model.weight[0]], (loss, loss))
             """.replace("            ", ""),
         ),
         "    print(output)\n    run.track(model=model, optimizer=optimizer)\n"
         "    for epoch in run.epochs(3):\n        output, loss = step(model, optimizer)\n"
         "        guess, place = named(output)\n"
         '        said = "right" if guess == "a" else "wrong (%s)" % guess\n'
-        '        print(epoch, loss, guess, said)\n        run.log({"train/loss": loss})\n',
+        '        print(epoch, loss, guess, said)\n        run.log({"train/loss": loss})\n'
+        "    weights = [x.item() for x in model.bias]\n"
+        '    print("weights", weights, [x.item() for x in model.weight[0]], (loss, loss))\n',
     ),
     Odd(
         "a hand-written update",
