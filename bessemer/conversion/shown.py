@@ -22,6 +22,12 @@ _COLLECTIONS = (
 )
 
 
+_REDUCTIONS = frozenset(
+    {f"numpy.{x}" for x in ("mean", "nanmean", "average", "median", "sum", "min", "max", "std")}
+    | {"statistics.mean", "builtins.sum", "builtins.min", "builtins.max"}
+)
+
+
 class Shown:
     """Answers which values of a program are metrics."""
 
@@ -46,8 +52,10 @@ class Shown:
             method = call_of(node, "item")
             if method is not None or self.rules.of_criterion(node) is not None:
                 return True
-            if self._returns_metric(node):
+            if self._returns_metric(node) or self._reduces_metrics(node):
                 return True
+        if isinstance(node, cst.Subscript) and _is_by_name(node):
+            return self._holds_metrics(node.value)
         if isinstance(node, cst.IfExp):
             return self.is_metric(node.body) or self.is_metric(node.orelse)
         if isinstance(node, cst.SimpleString | cst.FormattedString | cst.Lambda) or is_template(node):
@@ -63,6 +71,49 @@ class Shown:
             ]
             return any(isinstance(x, _COLLECTIONS) for x in values)
         return isinstance(node, _COLLECTIONS)
+
+    def _reduces_metrics(self, call: cst.Call) -> bool:
+        """Tell whether a call makes one number of metrics that were collected: their mean, their sum."""
+        if self.program.imported(call.func) in _REDUCTIONS and call.args:
+            return self._holds_metrics(call.args[0].value)
+        method = call_of(call, "mean", "sum", "min", "max")
+        return method is not None and self._holds_metrics(method.value)
+
+    def _holds_metrics(self, node: cst.BaseExpression) -> bool:
+        """Tell whether a list, a dictionary or an array is filled with metrics."""
+        if node in self._open:
+            return False
+        self._open.add(node)
+        try:
+            called = self._called(node)
+            if called is not None:
+                return any(self._holds_metrics(x) for x in _returned(called))
+            return isinstance(node, cst.Name) and any(map(self._is_filled, self.program.bindings(node)))
+        finally:
+            self._open.discard(node)
+
+    def _is_filled(self, binding: cst.CSTNode) -> bool:
+        function = self.program.function(binding)
+        if not isinstance(binding, cst.Name) or function is None:
+            return False
+        pair = assigned(self.program.statement(binding))
+        if pair is not None and isinstance(pair[1], cst.Call) and self._holds_metrics(pair[1]):
+            return True
+        return any(
+            self.is_metric(value)
+            for use in self.program.occurrences(binding.value, function)
+            if (value := self._put_into(use)) is not None
+        )
+
+    def _put_into(self, use: cst.Name) -> cst.BaseExpression | None:
+        """Return what `name[...] = value` or `name.append(value)` puts into a variable."""
+        outer = self.program.parent(use)
+        if isinstance(outer, cst.Subscript) and outer.value is use and self.program.is_store(outer):
+            pair = assigned(self.program.statement(use))
+            return pair[1] if pair is not None else None
+        call = self.program.parents.get(outer)
+        is_append = isinstance(call, cst.Call) and call.func is outer and call_of(call, "append") is outer
+        return call.args[0].value if is_append and isinstance(call, cst.Call) and call.args else None
 
     def _below(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.Attribute):
@@ -151,3 +202,11 @@ class Shown:
 def _returned(function: cst.FunctionDef) -> list[cst.BaseExpression]:
     """Return what a function may return."""
     return [x.value for x in walk(function, cst.Return) if x.value is not None]
+
+
+def _is_by_name(node: cst.Subscript) -> bool:
+    """Tell whether an item is asked for by a name that is written out: `losses["val"]`."""
+    match node.slice:
+        case [cst.SubscriptElement(slice=cst.Index(value=cst.SimpleString()))]:
+            return True
+    return False

@@ -132,6 +132,37 @@ ODDS = [
         '    print("weights", weights, [x.item() for x in model.weight[0]], (loss, loss))\n',
     ),
     Odd(
+        "numbers that are collected before they are printed",
+        program(
+            head="""
+            import numpy as np
+            def judged(model):
+                found = {}
+                for part in ("val", "test"):
+                    values = torch.zeros(2)
+                    for i in range(2):
+                        values[i] = (model(torch.ones(3)) ** 2).mean().item()
+                    found[part] = values.mean()
+                return found
+            """,
+            body="""
+            model = nn.Linear(3, 3)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for epoch in range(3):
+                batch, names = [], []
+                for i in range(2):
+                    loss = (model(torch.ones(3)) ** 2).mean()
+                    loss.backward()
+                    optimizer.step()
+                    batch.append(loss.item())
+                    names.append(str(i))
+                losses = judged(model)
+                print(f"loss {np.mean(batch)}, val loss {losses['val']}, {max(names)}, {names[0]}")
+            """.replace("            ", ""),
+        ),
+        'run.log({"train/loss": np.mean(batch), "val/loss": losses["val"]})',
+    ),
+    Odd(
         "a hand-written update",
         program(
             body="""
