@@ -54,8 +54,8 @@ class Shown:
                 return True
             if self._returns_metric(node) or self._reduces_metrics(node):
                 return True
-        if isinstance(node, cst.Subscript) and _is_by_name(node):
-            return self._holds_metrics(node.value)
+        if isinstance(node, cst.Subscript) and _is_by_name(node) and self._holds_metrics(node.value):
+            return True
         if isinstance(node, cst.IfExp):
             return self.is_metric(node.body) or self.is_metric(node.orelse)
         if isinstance(node, cst.SimpleString | cst.FormattedString | cst.Lambda) or is_template(node):
