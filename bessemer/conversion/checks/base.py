@@ -106,9 +106,9 @@ class Reading:
         return "model" if is_model and not last.endswith("Loss") else None
 
     def is_carried(self, node: cst.BaseExpression) -> bool:
-        """Tell whether an expression is `run.carry` or `run.totals` values."""
+        """Tell whether an expression is `run.carry`, `run.last` or `run.totals` values."""
         found = (self.origins.called(x) for x in self.origins.of(node))
-        return any(x in ("run.carry", "run.totals") for x in found)
+        return any(x in ("run.carry", "run.last", "run.totals") for x in found)
 
     def is_position(self, node: cst.CSTNode) -> bool:
         """Tell whether something is a loader, or an iterator of one, whose position is kept."""
