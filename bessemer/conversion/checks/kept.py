@@ -193,6 +193,22 @@ CASES = (
         """,
     ),
     Case(
+        "what a training leaves behind",
+        """
+        def fit(run, loader):
+            last = run.last(loss=None)
+            for epoch in run.epochs(9):
+                for batch in loader:
+                    last.loss = step(batch)
+            return last.loss
+
+        def main(run, settings):
+            kept = run.carry(losses=[])
+            for fold in range(3):
+                kept.losses.append(fit(run, run.loader(data(fold), batch_size=4)))
+        """,
+    ),
+    Case(
         "the same in run.carry",
         """
         def main(run, settings):
