@@ -27,6 +27,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -244,19 +245,23 @@ def table(outcomes: list[Outcome]) -> str:
     heads += ["killed and gone on with", "metrics"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for x in outcomes:
+        if not x.converted:
+            lines.append(f"| {x.name} | **no**: {_plain(x.trouble)} | | | | | |")
+            continue
         far = "" if x.max_difference is None else f"{x.workers}, {x.max_difference:.2g}"
-        went = (
-            "yes"
-            if x.trained and x.killed
-            else "trained, not killed"
-            if x.trained
-            else f"**no**: {x.trouble}"
-        )
-        verdict = x.verdict if x.verdict in ("equal", "not run") else f"**{x.verdict}**: {x.trouble}"
-        converts = f"{x.conversion_s:.1f} s" if x.converted else f"**no**: {x.trouble}"
+        is_verified = x.verdict in ("equal", "not run")
+        verdict = x.verdict if is_verified else f"**{x.verdict}**: {_plain(x.trouble)}"
+        why = f": {_plain(x.trouble)}" if is_verified else ""
+        went = ("yes" if x.killed else "trained, not killed") if x.trained else f"**no**{why}"
+        converts = f"{x.conversion_s:.1f} s"
         shown = ", ".join(x.metrics) or "**none**"
         lines.append(f"| {x.name} | {converts} | {verdict} | {x.steps} | {far} | {went} | {shown} |")
     return "\n".join(lines)
+
+
+def _plain(trouble: str) -> str:
+    """Return what went wrong without the temporary folder in which it did."""
+    return re.sub(r"\S*bessemer-corpus-[^/]+/", "", trouble.removeprefix("error: ")).replace("|", "\\|")
 
 
 def main() -> int:
