@@ -105,6 +105,11 @@ def share_of(num_samples: int, rank: int, world_size: int) -> tuple[int, int]:
     return start, start + each + (rank < more)
 
 
+def _num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
+    """Return how many batches samples make (count)."""
+    return num_samples // batch_size if drop_last else -(-num_samples // batch_size)
+
+
 class Plan(Protocol):
     """Which samples form which global batch; `order` has the kinds that there are."""
 
@@ -137,9 +142,7 @@ class CanonicalPlan:
     @property
     def steps_per_pass(self) -> int:
         """Global batches in one pass (count)."""
-        if self.drop_last:
-            return self.num_samples // self.batch_size
-        return -(-self.num_samples // self.batch_size)
+        return _num_batches(self.num_samples, self.batch_size, self.drop_last)
 
     def batch(self, number: int, step: int) -> Ids:
         """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""
@@ -181,8 +184,7 @@ class ReplacingPlan:
     @property
     def steps_per_pass(self) -> int:
         """Global batches in one pass (count)."""
-        whole, more = divmod(self.num_drawn, self.batch_size)
-        return whole + (more > 0 and not self.drop_last)
+        return _num_batches(self.num_drawn, self.batch_size, self.drop_last)
 
     def batch(self, number: int, step: int) -> Ids:
         """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import libcst as cst
 
 from bessemer.conversion.normal.places import Places, Tracer
-from bessemer.conversion.syntax import code_of, parents_in, walk
+from bessemer.conversion.syntax import bound_name, code_of, parents_in, walk
 
 _Import = cst.Import | cst.ImportFrom
 _ALIASES = cst.ImportAlias
@@ -51,8 +51,10 @@ def _in_vain(module: cst.Module) -> Iterator[_ALIASES]:
             continue
         for node in (x for x in statement.body if isinstance(x, cst.ImportFrom)):
             aliases = _aliases(node)
-            found = [x for x in aliases if start < defined.get(_bound(x), -1)]
-            idle = [x for x in found if not _is_named(body[start + 1 : defined[_bound(x)]], _bound(x))]
+            found = [x for x in aliases if start < defined.get(bound_name(x), -1)]
+            idle = [
+                x for x in found if not _is_named(body[start + 1 : defined[bound_name(x)]], bound_name(x))
+            ]
             if len(idle) < len(aliases):
                 yield from idle
 
@@ -70,11 +72,6 @@ def _plain(module: cst.Module) -> Iterator[_Import]:
 
 def _aliases(node: _Import) -> tuple[_ALIASES, ...]:
     return () if isinstance(node.names, cst.ImportStar) else tuple(node.names)
-
-
-def _bound(alias: _ALIASES) -> str:
-    name = alias.evaluated_alias or alias.evaluated_name
-    return name.partition(".")[0]
 
 
 def _words(node: _Import, alias: _ALIASES) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ was written (`original`), where all facts of the analysis hold, and returns the 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -91,9 +92,9 @@ class Rewriter(cst.CSTTransformer):
 class LoopRewriter(Rewriter):
     """A rewrite that puts something in front of loops."""
 
+    @abstractmethod
     def in_front(self, original: cst.BaseStatement, updated: cst.BaseStatement) -> LeftStatement:
         """Return a loop with what stands in front of it, or the loop alone."""
-        raise NotImplementedError
 
     def leave_For(self, original_node: cst.For, updated_node: cst.BaseStatement) -> LeftStatement:
         """Put something in front of a `for`."""
