@@ -120,7 +120,9 @@ ODDS = [
                 said = "right" if guess == "a" else "wrong (%s)" % guess
                 print(epoch, loss, guess, said)
             weights = [x.item() for x in model.bias]
-            print("weights", weights, [x.item() for x in model.weight[0]], (loss, loss))
+            print("weights", weights)
+            print("row", [x.item() for x in model.weight[0]])
+            print("end")
             """.replace("            ", ""),
         ),
         "    print(output)\n    run.track(model=model, optimizer=optimizer)\n"
@@ -129,7 +131,8 @@ ODDS = [
         '        said = "right" if guess == "a" else "wrong (%s)" % guess\n'
         '        print(epoch, loss, guess, said)\n        run.log({"train/loss": loss})\n'
         "    weights = [x.item() for x in model.bias]\n"
-        '    print("weights", weights, [x.item() for x in model.weight[0]], (loss, loss))\n',
+        '    print("weights", weights)\n    print("row", [x.item() for x in model.weight[0]])\n'
+        '    print("end")\n',
     ),
     Odd(
         "numbers that are collected before they are printed",
