@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bessemer.config.data_settings import Checks, Data, Preparation
+from bessemer.config.judgement_settings import Evaluation, Registry
+from bessemer.config.section import Section
 
 ENV_PREFIX = "BESSEMER_"
 ENV_DELIMITER = "__"
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses names it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _num_workers(value: object) -> int | tuple[int, int]:
@@ -118,37 +116,6 @@ class Scaling(Section):
     def is_elastic(self) -> bool:
         """Whether it follows what the cluster has room for."""
         return self.min_workers < self.max_workers
-
-
-class Data(Section):
-    """Where batches are made and in which order samples come."""
-
-    source: Literal["ray", "inline"] = Field(
-        "ray",
-        description="ray: Ray Data fetches samples in tasks of the cluster; "
-        "inline: the training process fetches them itself, for tiny data. Same batches either way.",
-    )
-    order: Literal["canonical", "research"] = Field(
-        "canonical",
-        description="canonical: the order is a function of seed and epoch at any number of workers; "
-        "research: torch's own DataLoader in the training process, one worker only.",
-    )
-    seed: int = Field(0, ge=0, description="Seeds every random generator before the project's own code runs.")
-    block_steps: int = Field(
-        32, ge=1, description="Most steps that one Ray Data task prepares at a time (count)."
-    )
-    block_bytes: int = Field(
-        32 * 2**20, ge=1, description="Most memory of what one Ray Data task prepares at a time (bytes)."
-    )
-    tasks_per_worker: int = Field(
-        0,
-        ge=0,
-        description="Ray Data tasks that fetch for one worker at a time (count); 0: the CPUs that training "
-        "leaves, 2 to 4.",
-    )
-    prefetch_blocks: int = Field(
-        2, ge=1, description="Blocks of batches held ready in a worker's memory (count)."
-    )
 
 
 class Checkpoint(Section):
@@ -279,6 +246,10 @@ class Settings(BaseSettings):
     tracking: Tracking = Field(Tracking(), description=Tracking.__doc__)
     tuning: Tuning = Field(Tuning(), description=Tuning.__doc__)
     cluster: Cluster = Field(Cluster(), description=Cluster.__doc__)
+    preparation: Preparation = Field(Preparation(), description=Preparation.__doc__)
+    checks: Checks = Field(Checks(), description=Checks.__doc__)
+    evaluation: Evaluation = Field(Evaluation(), description=Evaluation.__doc__)
+    registry: Registry = Field(Registry(), description=Registry.__doc__)
 
 
 SECTIONS = tuple(Settings.model_fields)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from bessemer.config.settings import Data
+from bessemer.config.data_settings import Data
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.order import Plan
 from bessemer.data.wire import encode

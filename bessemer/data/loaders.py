@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from bessemer.config.settings import Data
+from bessemer.config.data_settings import Data
 from bessemer.data.changes import signature
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.feed import Feed, OpenSource

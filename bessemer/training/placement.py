@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bessemer.config.settings import Data, Scaling
+from bessemer.config.data_settings import Data
+from bessemer.config.settings import Scaling
 from bessemer.errors import PlacementError
 
 # With less than two, one block is fetched after the other even where training waits for them.
