@@ -155,7 +155,7 @@ clean: ## Remove .venv, caches and converted projects; runs are kept
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: $(STAMP) ## Pin every version again, as the registry has them now
-	$(BIN)/pip-compile --quiet --strip-extras --extra convert --extra dev --allow-unsafe \
+	$(BIN)/pip-compile --quiet --strip-extras --extra convert --extra s3 --extra dev --allow-unsafe \
 		--no-header --annotation-style line --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --upgrade --output-file $@.new pyproject.toml
 	@# One lock for both builds of torch: no local label, and no packages that only CUDA brings.

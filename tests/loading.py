@@ -15,7 +15,7 @@ from torch.utils.data import (
     IterableDataset,
 )
 
-from bessemer.config.settings import Data
+from bessemer.config.data_settings import Data
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.iteration import LoaderPass
 from bessemer.data.loaders import Loader

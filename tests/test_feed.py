@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch.utils.data import Dataset
 
-from bessemer.config.settings import Data
+from bessemer.config.data_settings import Data
 from bessemer.data.datasets import Fetched, Fetcher, Recipe
 from bessemer.data.feed import Feed
 from bessemer.data.order import CanonicalPlan, Plan

@@ -15,7 +15,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from bessemer.config.settings import Data
+from bessemer.config.data_settings import Data
 from bessemer.errors import UserError
 from bessemer.utils.collectives import Group
 from loading import Endless, Noisy, Numbers, lists, loader

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bessemer.config.settings import Data, Scaling
+from bessemer.config.data_settings import Data
+from bessemer.config.settings import Scaling
 from bessemer.errors import PlacementError
 from bessemer.training.placement import Node, Placement, decide_placement
 
