@@ -38,7 +38,7 @@ def train():
     from torch.utils.data import DataLoader, DistributedSampler
     from train import DigitsDataset, Net, RandomShift
 
-    dataset = DigitsDataset(train=True, transform=RandomShift(1))
+    dataset = DigitsDataset("data", train=True, transform=RandomShift(1))
     loader = DataLoader(dataset, batch_size=32, sampler=DistributedSampler(dataset))
     model = prepare_model(Net())
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from bessemer.training.account import total
@@ -16,6 +18,7 @@ from bessemer.utils.console import duration, number
 if TYPE_CHECKING:
     from bessemer.data.validation import DataReport, Finding
     from bessemer.training.account import Account
+    from bessemer.training.preparation import Prepared
     from bessemer.training.trainer import Outcome
     from bessemer.training.tuning import Study
 
@@ -150,6 +153,70 @@ def show_study(console: Console, project: str, study: Study) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+@contextlib.contextmanager
+def preparing(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Show bars of data that are being prepared; yields what is told name, items done, items in all."""
+    if not console.is_terminal:
+        yield lambda name, done, total: None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        known: dict[str, TaskID] = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in known:
+                known[name] = bars.add_task(f"preparing {name}", total=total)
+            bars.update(known[name], completed=done)
+
+        yield progress
+
+
+def show_prepared(console: Console, project: str, prepared: Sequence[Prepared], has_own: bool) -> None:
+    """Print what was prepared, what was left as it was, and what is made in each pass."""
+    for each in prepared:
+        reason = f" ({each.reason})" if each.reason else ""
+        line = f"{each.name}: {each.state}{reason}"
+        if each.made is not None:
+            manifest = each.made.manifest
+            parts = [f"{name} {split.num_rows:,}" for name, split in manifest.splits.items()]
+            num_bytes = sum(split.num_bytes for split in manifest.splits.values())
+            num_shards = sum(len(split.shards) for split in manifest.splits.values())
+            kept = f", {each.made.num_kept} of them there already" if each.made.num_kept else ""
+            line += (
+                f"; samples: {', '.join(parts)}; {shown_bytes(num_bytes)} in {num_shards} "
+                f"shard{'s' if num_shards != 1 else ''}{kept}; {relative(each.made.folder)}"
+            )
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not prepared and not has_own:
+        console.print(
+            f"nothing to preprocess: {project} defines no preprocess(settings), and its settings have no "
+            'preparation.source and data.cache = "none"',
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def shown_bytes(count: int) -> str:
+    """Format a size.
+
+    >>> shown_bytes(1536)
+    '1.5 KiB'
+    """
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
 
 
 def show_data(console: Console, reports: Sequence[DataReport], between: Sequence[Finding]) -> None:

@@ -20,8 +20,22 @@ def download(context: typer.Context, project: ProjectOption, config: ConfigOptio
 
 @verbs.command(context_settings=PASS_ON)
 def preprocess(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
-    """Preprocess as the project's data/preprocessing.py says."""
-    _stage(context, project, config, "preprocess")
+    """Prepare data once: as [preparation] and data.cache say, and the project's own preprocess(settings)."""
+    from bessemer.data.preprocessing import stage_of
+    from bessemer.reports import preparing, show_prepared
+    from bessemer.training.cluster import disconnect
+    from bessemer.training.preparation import prepare_project
+
+    console = console_for()
+    chosen = ready(project, console)
+    loaded = load(chosen, context.args, config)
+    own = stage_of(chosen, "preprocess")
+    if own is not None:
+        own(loaded.settings)
+    with preparing(console) as progress:
+        prepared = prepare_project(chosen.entry, loaded.settings, [str(chosen.root)], progress)
+    disconnect()
+    show_prepared(console, chosen.name, prepared, has_own=own is not None)
 
 
 @verbs.command(context_settings=PASS_ON)

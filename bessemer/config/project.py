@@ -52,7 +52,7 @@ class Project:
     @property
     def package_dir(self) -> Path:
         """The folder of the package that the entry point is in."""
-        return self.root / self.entry.partition(":")[0].partition(".")[0]
+        return self.root / package_of(self.entry)
 
     def settings_class(self) -> type[Settings]:
         """Import the project's settings class."""
@@ -115,6 +115,11 @@ def read_project(root: Path) -> Project:
         source_sha256=table.get("source_sha256", ""),
         script=table.get("script", ""),
     )
+
+
+def package_of(program: object) -> str:
+    """Return the package of `package.module:function`; of a function by value, "program"."""
+    return program.partition(":")[0].partition(".")[0] if isinstance(program, str) else "program"
 
 
 def resolve(reference: str, search_path: list[str]) -> Any:

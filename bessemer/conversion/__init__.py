@@ -8,6 +8,7 @@ separate, so a plan can be shown before anything is written, and a refusal leave
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from bessemer.conversion.planning import prepare
 from bessemer.conversion.rewrites import uses_of_run
 from bessemer.conversion.rewrites.run_parameter import needing
 from bessemer.conversion.roles import PREPROCESSING, Room
+from bessemer.conversion.wishes import file_of, read_wishes
 from bessemer.conversion.writing import emission, placing
 from bessemer.conversion.writing.hints import Hint, hints_beside, hints_of
 from bessemer.conversion.writing.merging import Change, Merge
@@ -193,7 +195,14 @@ def _converted(source: Path, out: Path, name: str | None, entry: str, run: int |
     names = _names(source, out, name, run)
     fetches = find_fetches(analysis, _callable_stages(analysis, prepared.rooms))
     composed = compose_project(
-        analysis, prepared.rewritten, prepared.rooms, prepared.plan, names, _hints(source, analysis), fetches
+        analysis,
+        prepared.rewritten,
+        prepared.rooms,
+        prepared.plan,
+        names,
+        _hints(source, analysis),
+        fetches,
+        read_wishes(source),
     )
     converted = emission.formatted(composed)
     merge = emission.merged(out, converted)
@@ -212,9 +221,14 @@ def source_fingerprint(source: Path) -> str:
         SourceError: a script, or a module that it imports, cannot be read.
     """
     if source.is_dir() or source.suffix != ".py":
-        return sources.fingerprint(source)
-    read = sources.read(source)
-    return sources.fingerprint_of([x.path for x in reached(read, read.files[0])], read.root)
+        code = sources.fingerprint(source)
+    else:
+        read = sources.read(source)
+        code = sources.fingerprint_of([x.path for x in reached(read, read.files[0])], read.root)
+    wishes = file_of(source)
+    if not wishes.is_file():
+        return code
+    return hashlib.sha256(code.encode() + wishes.read_bytes()).hexdigest()
 
 
 def is_current(source: Path, out: Path) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
+from bessemer.config.settings import SECTIONS
 from bessemer.conversion.inference import Kinds
 from bessemer.conversion.kinds import Kind
 from bessemer.conversion.logs import Logs, find_logs
@@ -17,7 +18,6 @@ from bessemer.conversion.loops import Training, find_training
 from bessemer.conversion.modernise.findings import NOTHING, Findings
 from bessemer.conversion.normal import Normal, normalize
 from bessemer.conversion.notebooks.notes import Notes
-from bessemer.conversion.option import SECTIONS
 from bessemer.conversion.plan import Left
 from bessemer.conversion.script import Script, take_apart
 from bessemer.conversion.sources import Source, Sources
@@ -93,7 +93,7 @@ def _settings(script: Script, variables: frozenset[str], changes: bool) -> str:
     if script.options.parses and not changes and _parsing(script, changes) is None:
         own = parameters(script.entry) if script.entry is not None else ()
         return own[0].name.value if own else script.options.name
-    return fresh_name(("settings", "run_settings"), variables - SECTIONS)
+    return fresh_name(("settings", "run_settings"), variables.difference(SECTIONS))
 
 
 def _parsing(script: Script, changes: bool) -> cst.BaseStatement | None:

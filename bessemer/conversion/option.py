@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import libcst as cst
 from pydantic_settings import BaseSettings
 
+from bessemer.config.settings import SECTIONS
 from bessemer.conversion.program import Program
 from bessemer.conversion.syntax import assigned, literal_text, walk
 from bessemer.errors import ConversionError
-
-SECTIONS = frozenset({"scaling", "data", "checkpoint", "tracking", "tuning", "cluster"})
-"""Top-level names of the settings that belong to Bessemer."""
 
 _BOOLEAN_ACTION = "argparse.BooleanOptionalAction"
 _TYPES = {

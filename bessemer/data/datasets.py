@@ -189,6 +189,8 @@ def sample(dataset: Dataset[Any], index: int, seed: int) -> Any:
 def _get(dataset: Dataset[Any], index: int) -> Any:
     try:
         return dataset[index]
+    except DataError:
+        raise
     except Exception as error:
         name = type(dataset).__qualname__
         raise DataError(f"{name}[{index}] failed: {_named(error)}") from error

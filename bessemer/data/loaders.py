@@ -12,7 +12,7 @@ from typing import Any, Generic
 from weakref import WeakValueDictionary
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from bessemer.config.data_settings import Data
 from bessemer.data.changes import signature
@@ -46,6 +46,8 @@ class Loader(Generic[Batch]):
         group: the workers.
         observer: who is told about passes and batches.
         open_source: starts a stream, or None to fetch in process.
+        stored: its samples, where they were computed once; taken as long as the program leaves its data
+            as they are.
 
     Raises:
         UserError: the arguments cannot be trained on with these settings.
@@ -61,6 +63,7 @@ class Loader(Generic[Batch]):
         group: Group,
         observer: PassObserver,
         open_source: OpenSource | None,
+        stored: Dataset[Any] | None = None,
     ) -> None:
         self.torch_loader: DataLoader[Batch] = DataLoader(**arguments)
         self.number = number
@@ -74,6 +77,7 @@ class Loader(Generic[Batch]):
         self._rank, self._world_size = (group.rank, group.size) if shard else (0, 1)
         self._observer = observer
         self._open_source = open_source
+        self._stored = stored
         self._feed: Feed | None = None
         generator = arguments.get("generator")
         seed = generator.initial_seed() if generator is not None else torch.initial_seed()
@@ -201,8 +205,8 @@ class Loader(Generic[Batch]):
             plan = self._drawn.plan(number)
         steps = plan.steps_per_pass
         if self._signature is not None and self._signature != signature(self.dataset):
-            # The program has changed its data: what was sent to a stream is not what they are now.
-            self._fetcher = None
+            # The program has changed its data: what was sent to a stream, or stored, is not what they are.
+            self._fetcher = self._stored = None
         feed = self._feed_of(plan, stop=(number + 1) * steps if own else None)
         try:
             for step in range(start, steps):
@@ -228,7 +232,8 @@ class Loader(Generic[Batch]):
         collate = loader.collate_fn
         if loader.batch_sampler is None:  # no batching: the sample itself is the batch
             collate = _Unbatched(loader.collate_fn)
-        return Recipe(loader.dataset, self._key, collate, loader.worker_init_fn)
+        dataset = loader.dataset if self._stored is None else self._stored
+        return Recipe(dataset, self._key, collate, loader.worker_init_fn)
 
 
 class _Unbatched:

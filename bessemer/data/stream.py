@@ -200,7 +200,7 @@ class _Execution:
         except queue.Empty:
             return None
         if isinstance(found, BaseException):
-            raise _first_cause(found)
+            raise first_cause(found)
         return found
 
     def close(self) -> None:
@@ -276,7 +276,7 @@ def _read(table: pa.Table, number: int) -> Fetched:
     return Fetched(decode(memoryview(head), [memoryview(b) for b in buffers]), *counts)
 
 
-def _first_cause(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
     """Find our own error in what Ray wrapped around it."""
     cause: BaseException | None = error
     while cause is not None:

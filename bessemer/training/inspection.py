@@ -44,7 +44,7 @@ def validate_data(
         ProjectError: the program makes no loader.
     """
     with tempfile.TemporaryDirectory() as folder:
-        loaders = _loaders(program, settings, search_path, Path(folder))
+        loaders = loaders_of(program, settings, search_path, Path(folder))
     if not loaders:
         raise ProjectError(
             "the program makes no loader before its outer loop",
@@ -61,9 +61,10 @@ def validate_data(
     return reports, between
 
 
-def _loaders(
+def loaders_of(
     program: Callable[..., Any] | str, settings: Settings, search_path: Sequence[str], folder: Path
 ) -> list[Loader[Any]]:
+    """Return the loaders that a program makes before its outer loop; those that are shuffled come first."""
     function = resolve_function(program, list(search_path)) if isinstance(program, str) else program
     seed_generators(settings.data.seed)
     session = Session(Surroundings(settings, Group(), torch.device("cpu"), output_dir=folder, mode="inspect"))

@@ -176,14 +176,16 @@ class Run:
         session.settle()
         bound = _LOADER_SIGNATURE.bind(None, dataset, *args, **kwargs).arguments
         bound.pop("self")
+        number = session.created.next("loader")
         loader: Loader[Any] = Loader(
             bound,
             shard=shard,
-            number=session.created.next("loader"),
+            number=number,
             settings=self.settings.data,
             group=session.group,
             observer=session.passes,
             open_source=session.given.open_source,
+            stored=session.stored_samples(dataset, number),
         )
         session.add_loader(loader)
         return loader

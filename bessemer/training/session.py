@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from torch import nn
+from torch.utils.data import Dataset
 
 from bessemer.data.datasets import fingerprint
 from bessemer.data.generators import preserved_generators
@@ -34,6 +35,7 @@ from bessemer.training.recovery import Created
 from bessemer.training.replay import Done, Frame
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, snapshot
+from bessemer.training.stored import StoredSamples
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
 from bessemer.training.tracked import Tracked, loose_parameters, with_models
 from bessemer.training.values import Carried, Kept, Totals
@@ -90,6 +92,9 @@ class Session:
             surroundings.stopwatch,
             surroundings.position,
         )
+        self._stores = StoredSamples(
+            surroundings.settings.data, surroundings.package, self.group, self.outlet
+        )
         self.written = Written(surroundings.output_dir, self.group.rank == 0, self.outlet)
         self.last_metrics: dict[str, float] = {}
         self.resume = surroundings.resume
@@ -122,6 +127,12 @@ class Session:
         self.loaders[loader.number] = loader
         self._keep(loader)
         loader.silent = self.given.mode == "evaluate" and loader.number in self.passes.stepped
+
+    def stored_samples(self, dataset: Dataset[Any], number: int) -> Dataset[Any] | None:
+        """Return the samples of a loader's data set that were computed once, if there are and they count."""
+        if self.given.settings.data.cache == "none" or self.given.mode == "inspect":
+            return None
+        return self._stores.samples(dataset, number)
 
     def add_values(self, values: Carried, number: int) -> None:
         """Remember new carried values."""

@@ -49,6 +49,7 @@ class Surroundings:
         check_data: whether to refuse data other than those that made the checkpoint.
         position: where it says at which batch it is, or None.
         stopwatch: counts for the account of the run.
+        package: of the project, names what is stored for it.
     """
 
     settings: Settings
@@ -65,3 +66,4 @@ class Surroundings:
     check_data: bool = False
     position: PositionFile | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    package: str = ""

@@ -20,7 +20,7 @@ from typing import Any
 import cloudpickle
 import torch
 
-from bessemer.config.project import resolve_function
+from bessemer.config.project import package_of, resolve_function
 from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
@@ -166,6 +166,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         check_data=job.resumed and not job.allow_drift,
         position=position,
         stopwatch=stopwatch,
+        package=package_of(job.program),
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"

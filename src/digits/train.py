@@ -1,6 +1,7 @@
 """Recognise handwritten digits: a small CNN on scikit-learn's 1,797 scans of 8 x 8 pixels."""
 
 import argparse
+import os
 
 import numpy as np
 import torch
@@ -27,9 +28,18 @@ class RandomShift:
         return np.roll(image, (dy, dx), axis=(0, 1))
 
 
+def load_scans(folder):
+    """All scans and what they show; scikit-learn's own copy if nobody has downloaded them."""
+    path = os.path.join(folder, "digits.csv.gz")
+    if not os.path.exists(path):
+        return load_digits(return_X_y=True)
+    table = np.loadtxt(path, delimiter=",")
+    return table[:, :-1], table[:, -1].astype(int)
+
+
 class DigitsDataset(Dataset):
-    def __init__(self, train=True, test_fraction=0.2, transform=None):
-        images, labels = load_digits(return_X_y=True)
+    def __init__(self, folder, train=True, test_fraction=0.2, transform=None):
+        images, labels = load_scans(folder)
         split = train_test_split(
             images, labels, test_size=test_fraction, random_state=0, stratify=labels
         )
@@ -127,6 +137,7 @@ def main():
     parser.add_argument("--width", type=int, default=32, help="channels of the first convolution")
     parser.add_argument("--dropout", type=float, default=0.1, help="dropout before the first layer")
     parser.add_argument("--shift", type=int, default=1, help="augment by shifts of up to this many pixels")
+    parser.add_argument("--data-dir", default="data", help="folder of digits.csv.gz, if it was downloaded")
     parser.add_argument("--no-cuda", action="store_true", help="train on the CPU")
     parser.add_argument("--dry-run", action="store_true", help="one batch an epoch, to see that it runs")
     parser.add_argument("--seed", type=int, default=1, help="random seed")
@@ -146,8 +157,8 @@ def main():
         test_kwargs.update(cuda_kwargs)
 
     transform = RandomShift(args.shift)
-    train_set = DigitsDataset(train=True, transform=transform)
-    test_set = DigitsDataset(train=False)
+    train_set = DigitsDataset(args.data_dir, train=True, transform=transform)
+    test_set = DigitsDataset(args.data_dir, train=False)
     train_loader = DataLoader(train_set, **train_kwargs)
     test_loader = DataLoader(test_set, **test_kwargs)
 

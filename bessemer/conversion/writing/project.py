@@ -19,6 +19,7 @@ from bessemer.conversion.ranges import suggested
 from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
 from bessemer.conversion.settings_module import compose_settings
+from bessemer.conversion.wishes import Wishes
 from bessemer.conversion.writing.dependencies import Dependencies, find_dependencies, lock
 from bessemer.conversion.writing.hints import Hint
 from bessemer.conversion.writing.papers import changes, example_of, left_rows, render, setting_rows
@@ -85,6 +86,7 @@ def compose_project(
     names: Names,
     hints: Mapping[str, Hint],
     fetches: Sequence[Fetch],
+    wishes: Wishes,
 ) -> dict[str, str]:
     """Return the text of every file of a project.
 
@@ -96,6 +98,7 @@ def compose_project(
         names: what the project is called.
         hints: versions that the research code asks for.
         fetches: what it downloads.
+        wishes: sections of settings that the researcher gave.
     """
     package = names.package
     files = {
@@ -109,7 +112,7 @@ def compose_project(
     modules = [cst.parse_module(text) for path, text in files.items() if path.startswith(f"{package}/")]
     needed = find_dependencies(modules, hints, own=(package, "bessemer"))
     files["requirements.lock"] = _lock(needed)
-    values = _values(analysis, plan, names, needed, composed, fetches)
+    values = {**_values(analysis, plan, names, needed, composed, fetches), "wishes": wishes}
     files |= {path: render(template, values) for path, template in _TEMPLATES.items()}
     return files
 

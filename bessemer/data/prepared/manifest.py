@@ -21,7 +21,7 @@ from bessemer.errors import DataError
 
 MANIFEST_FILE = "manifest.json"
 
-Kind = Literal["tensor", "array", "int", "float", "bool", "str", "bytes", "none"]
+Kind = Literal["tensor", "array", "scalar", "int", "float", "bool", "str", "bytes", "none"]
 
 
 class Column(Section):
@@ -29,16 +29,16 @@ class Column(Section):
 
     Attributes:
         name: of the column.
-        kind: what Python gets: a tensor, a NumPy array, or a plain value.
-        dtype: NumPy's name of an element; of plain values that of their column.
-        shape: of one sample's tensor or array; None for a length that differs from sample to sample,
-            () for plain values.
+        kind: what Python gets: a tensor, a NumPy array or scalar, or a plain value.
+        dtype: NumPy's name of an element of a tensor, array or scalar (torch's for bfloat16); else "".
+        shape: of one sample's tensor or array, with None for a length that differs from sample to sample;
+            None where even the number of axes does; () for everything else.
     """
 
     name: str = Field(min_length=1)
     kind: Kind
     dtype: str = ""
-    shape: tuple[int | None, ...] = ()
+    shape: tuple[int | None, ...] | None = ()
 
 
 class Statistics(Section):
@@ -49,7 +49,7 @@ class Statistics(Section):
         num_not_finite: samples with NaN or infinity in it (count).
         min, max, mean, std: over all elements that are finite numbers; None where there are none.
         counts: samples by value, of integers and texts with at most 1,000 different values.
-        quantiles: ten values between which as many samples lie, for drift; of plain numbers.
+        quantiles: of plain numbers, the values at 0, 0.1, ... 1 of the distribution, for drift.
     """
 
     num_missing: int = Field(0, ge=0)
@@ -70,12 +70,14 @@ class Shard(Section):
         num_rows: samples (count).
         num_bytes: size of the file (bytes).
         sha256: of the file (hex).
+        group_rows: rows of each of its row groups (count); they are read whole.
     """
 
     path: str = Field(min_length=1)
     num_rows: int = Field(ge=0)
     num_bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    group_rows: tuple[int, ...] = ()
 
     @field_validator("path")
     @classmethod
@@ -84,6 +86,12 @@ class Shard(Section):
         if value.startswith("/") or ".." in parts or "\\" in value or "\0" in value or not parts:
             raise ValueError("a path inside the folder of the manifest")
         return value
+
+    @model_validator(mode="after")
+    def _groups_add_up(self) -> Shard:
+        if any(count < 0 for count in self.group_rows) or sum(self.group_rows) != self.num_rows:
+            raise ValueError(f"row groups of {sum(self.group_rows)} rows in a shard of {self.num_rows}")
+        return self
 
 
 class Split(Section):

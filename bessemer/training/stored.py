@@ -1,0 +1,70 @@
+"""The samples that `bessemer data preprocess` computed once, for the loaders of a run.
+
+The main worker finds out whether they still belong to the program's data, and all workers do alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from bessemer.config.data_settings import Data
+from bessemer.data.generators import preserved_generators
+from bessemer.errors import DataError
+from bessemer.training.outlet import Outlet
+from bessemer.utils.collectives import Group
+from bessemer.utils.events import Note
+
+
+class StoredSamples:
+    """Finds them; every worker asks alike.
+
+    Args:
+        data: settings of the data.
+        package: of the project.
+        group: the workers.
+        outlet: where it is said that there are none, and why.
+    """
+
+    def __init__(self, data: Data, package: str, group: Group, outlet: Outlet) -> None:
+        self._data = data
+        self._package = package
+        self._group = group
+        self._outlet = outlet
+        self._found: dict[int, tuple[Dataset[Any], Dataset[Any] | None]] = {}
+
+    def samples(self, dataset: Dataset[Any], number: int) -> Dataset[Any] | None:
+        """Return the stored samples of a loader's data set, or None.
+
+        Args:
+            dataset: what the program gave.
+            number: of the loader.
+
+        Raises:
+            DataError: they are there, and damaged.
+        """
+        if self._data.order == "research":
+            return None
+        known = self._found.get(number)
+        if known is None or known[0] is not dataset:
+            self._found[number] = known = dataset, self._look_up(dataset, number)
+        return known[1]
+
+    def _look_up(self, dataset: Dataset[Any], number: int) -> Dataset[Any] | None:
+        from bessemer.data.prepared.cache import stored
+
+        answer: tuple[Any, str] = None, ""
+        if self._group.rank == 0:
+            try:
+                with preserved_generators():
+                    answer = stored(dataset, self._data, self._package, number)
+            except DataError as error:
+                answer = error, ""
+        found, remark = self._group.broadcast_object(answer)
+        if isinstance(found, DataError):
+            raise found
+        if remark:
+            self._outlet.event(Note(remark))
+        chosen: Dataset[Any] | None = found
+        return chosen
