@@ -63,6 +63,11 @@ class SourceSettings(Section):
         description="Most memory of the row groups that are shuffled together (bytes); where it holds the "
         "whole data set, a pass is a full shuffle.",
     )
+    image_type: Literal["array", "pil"] = Field(
+        "array",
+        description="What pictures of formats images and tar become: arrays, uint8 [height, width, 3], or "
+        "images of Pillow, for transforms that take these.",
+    )
     dtype: Literal["uint8", "uint16", "uint32", "int32", "int64"] = Field(
         "uint16", description="Numbers in files of tokens."
     )

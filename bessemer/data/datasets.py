@@ -16,7 +16,8 @@ import numpy as np
 from torch.utils.data import Dataset, default_collate
 
 from bessemer.data.generators import Generators, preserved_generators, seed_generators
-from bessemer.data.order import Ids, Plan, mix, share_of
+from bessemer.data.order import Plan, mix, share_of
+from bessemer.data.sources.base import Source
 from bessemer.data.wire import encode
 from bessemer.errors import DataError
 
@@ -203,17 +204,22 @@ def _named(error: Exception) -> str:
 def fingerprint(dataset: Dataset[Any]) -> str:
     """Hash what a data set holds: its class, its length and up to 64 samples spread over it.
 
-    Cheap enough for every run; a change of a sample that is not among the 64 goes unnoticed.
+    Cheap enough for every run; a change of a sample that is not among the 64 goes unnoticed. Of a native
+    source they come from few groups, since each is read whole; how rows are grouped counts as well.
 
     Returns:
         16 hexadecimal digits.
     """
     length = len(dataset)  # type: ignore[arg-type]
     digest = hashlib.sha256(f"{type(dataset).__qualname__} {length}".encode())
-    chosen: Ids = np.unique(np.linspace(0, length - 1, NUM_FINGERPRINT_SAMPLES).astype(np.int64))
+    if isinstance(dataset, Source):
+        digest.update(repr(dataset.group_sizes).encode())
+        chosen = dataset.spread(NUM_FINGERPRINT_SAMPLES)
+    else:
+        chosen = np.unique(np.linspace(0, length - 1, NUM_FINGERPRINT_SAMPLES).astype(np.int64)).tolist()
     with preserved_generators():
         for index in chosen if length else []:
-            head, buffers = encode(sample(dataset, int(index), mix(0, int(index))))
+            head, buffers = encode(sample(dataset, index, mix(0, index)))
             digest.update(head)
             for buffer in buffers:
                 digest.update(buffer)

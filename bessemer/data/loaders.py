@@ -21,7 +21,7 @@ from bessemer.data.feed import Feed, OpenSource
 from bessemer.data.iterables import iterated
 from bessemer.data.iteration import Batch, Counted, LoaderPass, PassObserver
 from bessemer.data.order import Plan, mix
-from bessemer.data.samplers import DrawnBatches, canonical_plan
+from bessemer.data.samplers import DrawnBatches, canonical_plan, scattered
 from bessemer.errors import UserError
 from bessemer.utils.collectives import Group
 
@@ -143,7 +143,7 @@ class Loader(Generic[Batch]):
                 f"{type(self.dataset).__qualname__} is iterable: every worker reads all of it, in process, "
                 "and a restart reads its pass again from the beginning"
             )
-        return None
+        return scattered(self.torch_loader) if self._settings.order == "canonical" else None
 
     def enumerate(self, start: int = 0) -> Iterator[tuple[int, Batch]]:
         """Count the batches as `enumerate(loader, start)` does; the count survives a restart."""

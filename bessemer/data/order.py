@@ -31,7 +31,7 @@ _SECOND = 0x94D049BB133111EB
 # Luby and Rackoff need 4 rounds of ideal functions; small domains mix worse, so twice that.
 _NUM_ROUNDS = 8
 # NumPy costs as much for one position as for some hundreds, so neighbours are permuted together.
-_CHUNK_POSITIONS = 4096
+CHUNK_POSITIONS = 4096
 
 
 def mix(*parts: int) -> int:
@@ -105,13 +105,13 @@ def share_of(num_samples: int, rank: int, world_size: int) -> tuple[int, int]:
     return start, start + each + (rank < more)
 
 
-def _num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
+def num_batches(num_samples: int, batch_size: int, drop_last: bool) -> int:
     """Return how many batches samples make (count)."""
     return num_samples // batch_size if drop_last else -(-num_samples // batch_size)
 
 
 class Plan(Protocol):
-    """Which samples form which global batch; `order` has the kinds that there are."""
+    """Which samples form which global batch; the kinds that there are stand here and in `windows`."""
 
     @property
     def steps_per_pass(self) -> int:
@@ -142,7 +142,7 @@ class CanonicalPlan:
     @property
     def steps_per_pass(self) -> int:
         """Global batches in one pass (count)."""
-        return _num_batches(self.num_samples, self.batch_size, self.drop_last)
+        return num_batches(self.num_samples, self.batch_size, self.drop_last)
 
     def batch(self, number: int, step: int) -> Ids:
         """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""
@@ -151,7 +151,7 @@ class CanonicalPlan:
         if not self.shuffle:
             return np.arange(start, stop, dtype=np.int64)
         # Whole batches to a chunk, so that each is a slice of one.
-        chunk_size = max(1, _CHUNK_POSITIONS // self.batch_size) * self.batch_size
+        chunk_size = max(1, CHUNK_POSITIONS // self.batch_size) * self.batch_size
         begin = start // chunk_size * chunk_size
         return _permuted(self, number, begin, chunk_size)[start - begin : stop - begin].copy()
 
@@ -184,7 +184,7 @@ class ReplacingPlan:
     @property
     def steps_per_pass(self) -> int:
         """Global batches in one pass (count)."""
-        return _num_batches(self.num_drawn, self.batch_size, self.drop_last)
+        return num_batches(self.num_drawn, self.batch_size, self.drop_last)
 
     def batch(self, number: int, step: int) -> Ids:
         """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""

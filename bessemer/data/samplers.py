@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, Subset
 
 from bessemer.data.generators import preserved_generators, seed_generators
 from bessemer.data.order import CanonicalPlan, ListedPlan, ReplacingPlan, mix
+from bessemer.data.sources.base import Source
+from bessemer.data.windows import WindowedPlan
 
 
-def canonical_plan(loader: DataLoader[Any], key: int) -> CanonicalPlan | ReplacingPlan | None:
-    """Return the plan of a loader that is shuffled or not, or draws at random; None with other samplers."""
+def canonical_plan(loader: DataLoader[Any], key: int) -> CanonicalPlan | ReplacingPlan | WindowedPlan | None:
+    """Return the plan of a loader that is shuffled or not, or draws at random; None with other samplers.
+
+    A native source that is larger than a window is shuffled in windows; one that fits into a window has
+    the order that any data set has.
+    """
     sampler = loader.sampler
     size = len(loader.dataset)  # type: ignore[arg-type]
     own_batches = loader.batch_sampler is not None and loader.batch_size is None
@@ -24,12 +31,37 @@ def canonical_plan(loader: DataLoader[Any], key: int) -> CanonicalPlan | Replaci
     plain = shuffled or type(sampler) is SequentialSampler
     if own_batches or not plain or len(sampler) != size:  # type: ignore[arg-type]
         return None
+    dataset, batch_size = loader.dataset, loader.batch_size or 1
+    if shuffled and isinstance(dataset, Source) and size > dataset.window_rows:
+        return WindowedPlan(dataset.group_sizes, dataset.window_rows, batch_size, bool(loader.drop_last), key)
     return CanonicalPlan(
         num_samples=size,
-        batch_size=loader.batch_size or 1,
+        batch_size=batch_size,
         shuffle=shuffled,
         drop_last=bool(loader.drop_last),
         key=key,
+    )
+
+
+def scattered(loader: DataLoader[Any]) -> str | None:
+    """Say so if a loader takes rows from all over a native source, most of which it must then read anew."""
+    dataset = loader.dataset
+    source = dataset
+    while isinstance(source, Subset):
+        source = source.dataset
+    if not isinstance(source, Source) or len(source) <= source.window_rows:
+        return None
+    in_order = type(loader.sampler) is SequentialSampler
+    if isinstance(dataset, Subset):
+        planned = in_order and bool((np.diff(np.asarray(dataset.indices)) > 0).all())
+    else:
+        planned = in_order or (type(loader.sampler) is RandomSampler and not loader.sampler.replacement)
+    if planned:
+        return None
+    what = "a Subset" if dataset is not source else type(loader.sampler).__name__
+    return (
+        f"{what} takes rows of a {type(source).__name__} from anywhere, and it is larger than its window: "
+        "most rows read a whole group; declare a source for each part, or raise window_bytes"
     )
 
 

@@ -35,6 +35,13 @@ def identity_of(settings: Settings, code: Sequence[Path], tags: Mapping[str, str
         for dotted, _ in fields_of(type(settings))
         if dotted in _MATTERS or dotted.split(".")[0] not in _SECTIONS
     }
+    # Where data lie does not matter: what they are is in the fingerprints of the loaders.
+    values |= {
+        f"setting data.sources.{name}.{field}": repr(value)
+        for name, source in settings.data.sources.items()
+        for field, value in source
+        if field != "path"
+    }
     lock = tags.get("bessemer.lock_sha256", "")
     files = {f"code {name}": digest for name, digest in _hashes(code)}
     return {**values, **files, **({"lock file": lock[:16]} if lock else {})}

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bessemer.config.settings import Settings
 from bessemer.data.loaders import Loader
+from bessemer.data.sources.opening import open_for_all
 from bessemer.errors import UserError
 from bessemer.models.architectures import place, summarise
 from bessemer.training.board import Board
@@ -213,14 +214,20 @@ class Run:
         rows = self._session.group.broadcast_object(rows)
         if isinstance(rows, UserError):
             raise rows
-        return self.loader(
-            rows,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            collate_fn=collate_fn,
-            drop_last=drop_last,
-            shard=shard,
-        )
+        return self.loader(rows, batch_size, shuffle, collate_fn=collate_fn, drop_last=drop_last, shard=shard)
+
+    def source(self, name: str, transform: Callable[[Any], Any] | None = None) -> Dataset[Any]:
+        """Open the data that `[data.sources.NAME]` of `settings.toml` declares; call it on every worker.
+
+        Args:
+            name: of the source.
+            transform: makes a sample of a row; random numbers in it depend on (seed, pass, row).
+
+        Raises:
+            UserError: no source has this name, or there are no such data.
+        """
+        self._session.settle()
+        return open_for_all(self.settings, name, self._session.group, transform)
 
     def epochs(self, *range_or_items: Any) -> OuterLoop[Any]:
         """Return the outer iterator: `run.epochs(10)`, `run.epochs(1, 11)`, or over any iterable.
