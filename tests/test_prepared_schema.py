@@ -65,7 +65,8 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return one.dtype == other.dtype and same(one.numpy(), other.numpy())
     if isinstance(one, np.ndarray | np.generic):
-        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        alike = (one.dtype, one.shape) == (other.dtype, other.shape)
+        return alike and bool(one.tobytes() == other.tobytes())
     return repr(one) == repr(other)
 
 

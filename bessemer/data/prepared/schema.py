@@ -112,9 +112,9 @@ def encode_column(name: str, values: Sequence[Any]) -> tuple[Column, list[tuple[
     Raises:
         DataError: they are not all of one kind and dtype, or cannot be stored; names the sample's place.
     """
-    kinds = {
-        (kind, dtype): place for place, value in enumerate(values) for kind, dtype in [_kind_of(value, name)]
-    }
+    kinds: dict[tuple[Kind, str], int] = {}
+    for place, value in enumerate(values):
+        kinds.setdefault(_kind_of(value, name), place)
     kinds.pop(("none", ""), None)
     if len(kinds) > 1:
         (first, at), (second, then), *_ = kinds.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ from torch.utils.data import Dataset
 from bessemer.config.data_settings import SourceSettings
 from bessemer.config.project import resolve_function
 from bessemer.config.settings import Settings
+from bessemer.data.prepared.dataset import PreparedDataset
 from bessemer.data.sources.base import Source
 from bessemer.data.sources.images import ImagesSource
 from bessemer.data.sources.parquet import ParquetSource
@@ -106,8 +106,7 @@ def _opened(chosen: SourceSettings, name: str, folder: Path) -> Source:
         case "tar":
             return TarSource(path, chosen.image_type, folder)
         case "prepared":
-            module = importlib.import_module("bessemer.data.prepared.dataset")
-            return cast(Source, module.PreparedDataset(Path(path), chosen.split or name))
+            return PreparedDataset(Path(path), chosen.split or name)
     raise AssertionError(chosen.format)
 
 
