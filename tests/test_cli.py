@@ -179,7 +179,7 @@ VERBS = {
         "-p",
     ],
     "mlflow": ["--port", "--storage"],
-    "data download": ["--config", "--project", "-p"],
+    "data download": ["--config", "--force", "--offline", "--project", "-p"],
     "data preprocess": ["--config", "--project", "-p"],
     "data validate": ["--config", "--max-samples", "--project", "--strict", "-p"],
 }

@@ -13,9 +13,26 @@ verbs = typer.Typer(name="data", help="Prepare and check the data of a project."
 
 
 @verbs.command(context_settings=PASS_ON)
-def download(context: typer.Context, project: ProjectOption, config: ConfigOption = None) -> None:
-    """Download what the project's data/preprocessing.py says."""
-    _stage(context, project, config, "download")
+def download(
+    context: typer.Context,
+    project: ProjectOption,
+    config: ConfigOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing; exit status 1 and a list if a file is missing.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Fetch again what is there; it is kept until the new file is whole."),
+    ] = False,
+) -> None:
+    """Download the files of the settings (data.files), and what data/preprocessing.py fetches."""
+    from bessemer.data.downloads.command import run_download
+    from bessemer.data.preprocessing import stage_of
+
+    console = console_for()
+    chosen = ready(project, console)
+    loaded = load(chosen, context.args, config)
+    run_download(console, chosen, loaded.settings, stage_of(chosen, "download"), offline, force)
 
 
 @verbs.command(context_settings=PASS_ON)

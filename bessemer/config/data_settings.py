@@ -189,10 +189,22 @@ class Data(Section):
     files: list[DataFile] = Field([], description="Files that are downloaded.")
     mirror: str = Field(
         "",
-        description="Place that has all files by their names, asked before their own: a URL or a folder; "
-        "empty: none.",
+        description="Place that has the files as they lie under data.folder, asked before their own places: "
+        "a URL or a folder; empty: none.",
     )
     parallel: int = Field(4, ge=1, description="Files that are downloaded at the same time (count).")
+    max_unpacked_bytes: int = Field(
+        2**40, ge=1, description="Largest sum of the files of one archive that is unpacked (bytes)."
+    )
+    max_unpacked_entries: int = Field(
+        20_000_000, ge=1, description="Most files, folders and links of one archive (count)."
+    )
+    max_unpacked_ratio: float = Field(
+        200.0,
+        gt=0,
+        description="Most bytes that one byte of an archive may unpack to (a number); it counts from 64 MiB "
+        "on.",
+    )
     sources: dict[str, SourceSettings] = Field({}, description="Native sources by name.")
     cache: Literal["none", "preprocessed"] = Field(
         "none",

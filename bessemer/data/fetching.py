@@ -1,25 +1,36 @@
-"""Fetches a file once: whole or not at all, with a checksum where one is known."""
+"""Fetches a file once: whole or not at all, with a checksum where one is known.
+
+What the `download(settings)` of a project calls. The files of the settings take the same way
+(`data/downloads/stage.py`). While `bessemer data download` runs, its mirror, its memory of files that are
+there, and its screen are used here too.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-import shutil
-import tempfile
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from bessemer.errors import DataError
+from bessemer.config.data_settings import Data
+from bessemer.data.downloads.memory import Memory
+from bessemer.data.downloads.obtaining import Means, obtain
+from bessemer.data.downloads.plan import wanted_file
+from bessemer.data.downloads.report import FileReport
+from bessemer.data.downloads.show import Lines
+from bessemer.data.downloads.stage import means_for
 
-_TIMEOUT_S = 60.0
+# Of the process, not of a thread: a project may fetch in threads of its own.
+_current: list[tuple[Data, Means, list[FileReport]]] = []
 
 
 def fetch(url: str, target: str | os.PathLike[str], sha256: str = "") -> Path:
     """Put what a URL gives into a file, unless the file is there.
 
     Args:
-        url: `http`, `https`, `ftp` or `file`.
+        url: `http`, `https`, `ftp`, `s3`, `gs`, `file`, or whatever else fsspec opens; `package:NAME/PATH`
+            for a file of an installed package.
         target: the file; its folder is made.
         sha256: of its content, in hex; "" if it is not known.
 
@@ -28,48 +39,27 @@ def fetch(url: str, target: str | os.PathLike[str], sha256: str = "") -> Path:
 
     Raises:
         DataError: it cannot be fetched, or its content is not what the checksum says.
+        SettingsError: nothing opens such a URL.
     """
     path = Path(target)
-    if path.is_file():
-        _check(path, sha256, url)
-        print(f"{path} is there")
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    part = Path(name)
-    try:
-        # Some servers refuse what does not call itself a browser.
-        request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0"})
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            shutil.copyfileobj(answer, file)
-            expected = answer.headers.get("Content-Length")
-        size = part.stat().st_size
-        if expected is not None and int(expected) != size:
-            raise DataError(f"{url} ended after {size} of {expected} bytes", todo="fetch it again")
-        _check(part, sha256, url)
-        part.chmod(0o644)
-        part.replace(path)
-    except (OSError, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise DataError(
-            f"{url} cannot be fetched: {reason}",
-            expected=f"what is put into {path}",
-            todo=f"fetch it yourself and put it there, if it has moved: {path.absolute()}",
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-    print(f"{path} has {path.stat().st_size:,} bytes from {url}")
+    if _current:
+        data, means, reports = _current[-1]
+    else:
+        data = Data()
+        # What is there is read again each time: beside the data of others nothing is left behind.
+        means, reports = replace(means_for(data, Lines()), memory=Memory(None)), []
+    wanted = wanted_file(url, path, sha256, data.mirror, Path(data.folder))
+    report = obtain(wanted, means)
+    reports.append(report)
     return path
 
 
-def _check(path: Path, sha256: str, url: str) -> None:
-    if not sha256:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256.lower():
-        raise DataError(
-            f"{path} has the SHA-256 {found}",
-            expected=f"{sha256}, which is that of {url}",
-            todo="delete it and fetch it again, or correct the checksum",
-        )
+@contextlib.contextmanager
+def fetching_with(data: Data, means: Means) -> Iterator[list[FileReport]]:
+    """Have `fetch` use these settings and means, and yield the list that its reports are added to."""
+    reports: list[FileReport] = []
+    _current.append((data, means, reports))
+    try:
+        yield reports
+    finally:
+        _current.pop()
