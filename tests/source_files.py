@@ -27,7 +27,9 @@ SMALL_GROUP_BYTES = 48
 
 def declared(**source: Any) -> Settings:
     """Settings with one source, `train`."""
-    return Settings.model_validate({"data": {"source": "inline", "sources": {"train": source}}})
+    # Other processes of a test stand elsewhere.
+    data = {"source": "inline", "folder": str(Path("data").absolute()), "sources": {"train": source}}
+    return Settings.model_validate({"data": data})
 
 
 def opened(**source: Any) -> Source:
