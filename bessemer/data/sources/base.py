@@ -105,9 +105,7 @@ class Source(Dataset[Any], ABC):
     @property
     def _groups(self) -> Kept:
         if self._kept is None:
-            largest = max(self.group_sizes, default=1)
-            # One group more than a window: where two windows meet, a batch has rows of both.
-            self._kept = Kept(self.group_sizes, max(self.window_rows, largest) + largest)
+            self._kept = Kept(self.group_sizes)
         return self._kept
 
 
@@ -125,17 +123,15 @@ class Kept:
 
     Args:
         sizes: rows of each group (count).
-        most_rows: rows that are kept (count).
     """
 
-    __slots__ = ("_groups", "_lock", "_most_rows", "_num_rows", "_sizes", "starts")
+    __slots__ = ("_groups", "_lock", "_num_rows", "_sizes", "starts")
 
     starts: list[int]
 
-    def __init__(self, sizes: Sequence[int], most_rows: int) -> None:
+    def __init__(self, sizes: Sequence[int]) -> None:
         self.starts = [0, *accumulate(sizes)]
         self._sizes = sizes
-        self._most_rows = most_rows
         self._num_rows = 0
         self._groups: OrderedDict[int, Sequence[Any]] = OrderedDict()
         self._lock = threading.Lock()
@@ -147,8 +143,11 @@ class Kept:
             if found is not None:
                 self._groups.move_to_end(number)
                 return found
+            largest = max(self._sizes)
+            # One group more than a window: where two windows meet, a batch has rows of both.
+            most_rows = max(source.window_rows, largest) + largest
             self._num_rows += self._sizes[number]
-            while self._groups and self._num_rows > self._most_rows:
+            while self._groups and self._num_rows > most_rows:
                 gone, _ = self._groups.popitem(last=False)
                 self._num_rows -= self._sizes[gone]
             try:
@@ -159,5 +158,5 @@ class Kept:
             self._groups[number] = found
             return found
 
-    def __reduce__(self) -> tuple[type[Kept], tuple[Sequence[int], int]]:
-        return Kept, (self._sizes, self._most_rows)
+    def __reduce__(self) -> tuple[type[Kept], tuple[Sequence[int]]]:
+        return Kept, (self._sizes,)

@@ -41,7 +41,8 @@ def indexed(folder: Path | None, file: File, kind: str, make: Callable[[File], I
     identity = f"{_VERSION}\0{kind}\0{file.path}\0{file.num_bytes}\0{file.tag}"
     kept = folder / _FOLDER / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.npz"
     # One that was damaged is made again.
-    with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile), np.load(kept) as arrays:
+    damaged = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*damaged), kept.open("rb") as opened, np.load(opened) as arrays:
         return {name: arrays[name] for name in arrays.files}
     index = make(file)
     with contextlib.suppress(OSError):  # a folder that cannot be written

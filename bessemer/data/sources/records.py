@@ -224,9 +224,7 @@ def _header(file: File) -> list[str]:
 
 def _kept_type(kind: pa.DataType) -> pa.DataType:
     """Return the type that a column keeps: what is empty may be text later, a time stays one."""
-    if pa.types.is_null(kind):
-        return pa.string()
-    if pa.types.is_temporal(kind):
+    if pa.types.is_null(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
         return pa.string()
     if pa.types.is_list(kind):
         return pa.list_(_kept_type(kind.value_type))

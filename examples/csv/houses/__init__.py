@@ -1,0 +1,1 @@
+"""Predicts prices of houses from a table, CSV files."""

@@ -1,0 +1,1 @@
+"""Finds faulty machines by the readings of their sensors, rows of Parquet files."""

@@ -1,0 +1,1 @@
+"""Reads signs, pictures and labels in tar files as WebDataset writes them."""

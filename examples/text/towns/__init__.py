@@ -1,0 +1,1 @@
+"""Learns to spell names of towns, a line each."""

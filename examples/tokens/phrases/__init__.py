@@ -1,0 +1,1 @@
+"""Learns a small language from a file of tokens."""

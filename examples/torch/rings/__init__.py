@@ -1,0 +1,1 @@
+"""Tells two rings of points apart, a torch Dataset of the project's own."""
