@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -21,6 +21,16 @@ from bessemer.cli.common import (
 
 if TYPE_CHECKING:
     from bessemer.config.project import Project
+
+
+class Given(TypedDict):
+    """What belongs to a project, as `fit` wants it."""
+
+    project: str
+    search_path: list[str]
+    code: list[Path]
+    tags: dict[str, str]
+
 
 verbs = typer.Typer()
 
@@ -41,6 +51,12 @@ def train(
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="With --resume: though code, settings or data have changed.")
     ] = False,
+    if_changed: Annotated[
+        bool,
+        typer.Option(
+            "--if-changed", help="Do nothing if a complete run is of the same code, settings and data."
+        ),
+    ] = False,
 ) -> None:
     """Train a project; settings follow as --name value."""
     from bessemer.reports import show_outcome
@@ -60,16 +76,24 @@ def train(
             return
         resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
     loaded = load(chosen, context.args, config, research_args)
-    outcome = fit(
-        chosen.entry,
-        loaded.settings,
+    given = Given(
         project=chosen.name,
         search_path=[str(chosen.root)],
         code=[chosen.package_dir],
         tags=_provenance(chosen),
-        console=console,
-        resume=resumed,
     )
+    if if_changed and not resume:
+        from bessemer.training.unchanged import unchanged_run
+
+        done = unchanged_run(chosen.entry, loaded.settings, **given)
+        if done is not None:
+            console.print(
+                f"unchanged: run {done.name} is complete, and of the same code, settings and data",
+                highlight=False,
+                soft_wrap=True,
+            )
+            return
+    outcome = fit(chosen.entry, loaded.settings, **given, console=console, resume=resumed)
     # Before the result is shown, so that no late message of Ray's stands in it.
     disconnect()
     show_outcome(console, chosen.name, outcome)
