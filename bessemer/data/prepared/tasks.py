@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,14 +28,14 @@ def on_ray(ranges: Sequence[Range], packed: Packed, shared: Any, do: DoRange) ->
     Raises:
         BessemerError: the first that a task raised; what other tasks have written stays.
     """
+    # Ray Data tells of each execution; here that would stand in a bar.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     common = ray.put((packed, shared))
     source = ray.data.from_items(
         [{"number": number, "start": start, "stop": stop} for number, start, stop in ranges],
         override_num_blocks=len(ranges),
     )
-    context = source.context
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    source.context.enable_progress_bars = False
     done = source.map(_do_row, fn_args=(common, do), num_cpus=1)
     try:
         for row in done.iter_rows():

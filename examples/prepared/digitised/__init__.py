@@ -1,0 +1,1 @@
+"""Tells three signs apart, from scans that are cut and straightened once."""
