@@ -20,7 +20,7 @@ from bessemer.data.sources.opening import open_source
 from bessemer.errors import BessemerError, DataError
 from integration.workplaces import ROOT, Workplace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 EXAMPLES = sorted(folder.parent.name for folder in (ROOT / "examples").glob("*/pyproject.toml"))
 
@@ -76,7 +76,7 @@ def trained(place: Workplace, *runs: tuple[str, ...]) -> dict[str, Any]:
     argument = place.folder / "call.py"
     argument.write_text(f"import sys, runpy\nsys.argv[1:] = [{json.dumps(json.dumps(runs))}]\n"
                         f"runpy.run_path({str(path)!r}, run_name='__main__')\n")  # fmt: skip
-    status, printed = place.run_script(argument, timeout_s=500)
+    status, printed = place.run_script(argument, timeout_s=850)
     assert status == 0, printed
     found: dict[str, Any] = json.loads((place.folder / "found.json").read_text())
     return found
