@@ -270,3 +270,14 @@ def test_a_value_is_found_by_its_dotted_name() -> None:
     settings = Digits.model_validate({"scaling": {"num_workers": 2}})
     assert value_at(settings, "scaling.num_workers") == 2
     assert value_at(settings, "lr") == 0.5
+
+
+def test_what_is_wrong_in_a_source_is_named_with_the_source(write: Write) -> None:
+    source = '[data.sources.train]\nformat = "csv"\npath = "a"\n'
+    file = write(source.replace("csv", "cvs"))
+    with pytest.raises(SettingsError, match=r"data\.sources\.train\.format = 'cvs' \(from the file\)"):
+        load_settings(Settings, file=file)
+    file = write(source + "window_byte = 5\n")
+    with pytest.raises(SettingsError, match=r"data\.sources\.train\.window_byte = 5") as caught:
+        load_settings(Settings, file=file)
+    assert "did you mean window_bytes?" in str(caught.value)

@@ -148,3 +148,9 @@ def test_any_place_of_a_huge_source_is_found_at_once() -> None:
 def test_groups_without_rows_do_no_harm(sizes: tuple[int, ...]) -> None:
     plan = WindowedPlan(sizes, 2, 3, False, 0)
     assert sorted(order_of(plan)) == list(range(sum(sizes)))
+
+
+def test_each_window_is_permuted_in_its_own_way() -> None:
+    plan = even(20, 10, 10, batch_size=10)
+    inside = {tuple(row % 10 for row in plan.batch(0, step).tolist()) for step in range(20)}
+    assert len(inside) == 20

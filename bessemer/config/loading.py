@@ -137,7 +137,7 @@ def _validated(model: type[Settings], values: Tree, origins: Mapping[str, Origin
     try:
         return model(**values)
     except ValidationError as error:
-        problems = []
+        problems, known, expected = [], dict(fields_of(model)), error.errors()[0]["msg"]
         for problem in error.errors():
             # A union or a choice adds parts of its own to the place; the setting is what is known.
             places = [str(part) for part in problem["loc"]]
@@ -148,11 +148,16 @@ def _validated(model: type[Settings], values: Tree, origins: Mapping[str, Origin
                 problems.append(f"{name} is required and has no value")
             else:
                 origin = origins.get(name, "default")
-                problems.append(f"{name} = {problem['input']!r} (from the {origin})")
-        first = error.errors()[0]
+                # Of a table of tables, such as data.sources, the value inside is what is wrong.
+                inner = [str(part) for part in problem["loc"]][len(places) :]
+                section = _section_in(known.get(name))
+                shown = ".".join([name, *inner[:2]]) if section else name
+                if section and problem["type"] == "extra_forbidden":
+                    expected = nearest(inner[-1], section.model_fields) or "a setting that there is"
+                problems.append(f"{shown} = {problem['input']!r} (from the {origin})")
         raise SettingsError(
             "; ".join(problems),
-            expected=first["msg"],
+            expected=expected,
             todo="see `bessemer config` for every setting, its value and its meaning",
         ) from None
 
@@ -227,6 +232,12 @@ def _none_or(value: str, field: FieldInfo | None) -> str:
 
 def _is_bool(field: FieldInfo | None) -> bool:
     return field is not None and (field.annotation is bool or bool in get_args(field.annotation))
+
+
+def _section_in(field: FieldInfo | None) -> type[BaseModel] | None:
+    """Return what a setting is a table or a list of, if that is a section; None of any other setting."""
+    inner = get_args(field.annotation)[-1:] if field is not None else ()
+    return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _is_list(field: FieldInfo | None) -> bool:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, default_collate
 
 from bessemer.data.generators import Generators, preserved_generators, seed_generators
 from bessemer.data.order import Plan, mix, share_of
-from bessemer.data.sources.base import Source
+from bessemer.data.sources.base import Source, Values
 from bessemer.data.wire import encode
 from bessemer.errors import DataError
 
@@ -88,19 +89,41 @@ class Fetcher:
             DataError: the data set or the collate function failed; names the sample.
         """
         wanted = [_part(plan, position, rank, world_size) for position in positions]
+        batches = self._in_columns(wanted)
+        if batches is None:
+            batches = self._row_by_row(wanted)
+        return [
+            Fetched(batch, part.num_samples, part.num_global)
+            for part, batch in zip(wanted, batches, strict=True)
+        ]
+
+    def _in_columns(self, wanted: Sequence[_Part]) -> list[Any] | None:
+        """Make batches of rows that lie in columns: the same that collating them row by row gives.
+
+        Returns:
+            None where samples or batches are made by somebody's own function, or rows do not lie so.
+        """
+        dataset = self.recipe.dataset
+        if not isinstance(dataset, Source) or self.recipe.collate_fn is not default_collate:
+            return None
+        batches: list[Any] = []
+        for part in wanted:
+            columns = dataset.gather(part.ids)
+            if columns is None:
+                return None
+            batches.append(self._checked(part, columns, _tensors))
+        return batches
+
+    def _row_by_row(self, wanted: Sequence[_Part]) -> list[Any]:
         own_collate = self.recipe.collate_fn is not default_collate
         before, touched = Generators(), True
         try:
             samples = self._samples(wanted, before)
             touched = own_collate or bool(self._draws)
-            batches = [self._collated(part, own) for part, own in zip(wanted, samples, strict=True)]
+            return [self._collated(part, own) for part, own in zip(wanted, samples, strict=True)]
         finally:
             if touched:
                 before.restore()
-        return [
-            Fetched(batch, part.num_samples, part.num_global)
-            for part, batch in zip(wanted, batches, strict=True)
-        ]
 
     def _samples(self, wanted: Sequence[_Part], before: Generators) -> list[list[Any]]:
         dataset, key = self.recipe.dataset, self.recipe.key
@@ -121,13 +144,24 @@ class Fetcher:
         if recipe.collate_fn is not default_collate:
             # One of the research code's own may draw, for example to mask tokens.
             seed_generators(mix(recipe.key, part.number, part.ids[0], 1))
+        return self._checked(part, samples, recipe.collate_fn)
+
+    def _checked(self, part: _Part, samples: Any, collate: Callable[[Any], Any]) -> Any:
         try:
-            return recipe.collate_fn(samples)
+            return collate(samples)
         except Exception as error:
             raise DataError(
                 f"the collate function failed on samples {part.ids}: {_named(error)}",
                 expected="samples of one shape, or a collate_fn that can join them",
             ) from error
+
+
+def _tensors(columns: dict[str, Values]) -> dict[str, Any]:
+    """Collate columns as `default_collate` collates rows."""
+    return {
+        name: torch.from_numpy(values) if isinstance(values, np.ndarray) else default_collate(values)
+        for name, values in columns.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,15 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from torch.utils.data import Dataset
 
+from bessemer.data.order import Ids
+
 Row = dict[str, Any]
+Values = np.ndarray[Any, Any] | list[Any]
 
 DEFAULT_WINDOW_BYTES = 256 * 2**20
 # What a look at the data may read, if it is more than two groups.
@@ -78,6 +82,31 @@ class Source(Dataset[Any], ABC):
         """Return the samples of several positions; torch's own loaders ask this way too."""
         return [self[index] for index in indices]
 
+    def gather(self, indices: Sequence[int]) -> dict[str, Values] | None:
+        """Return the rows of several positions column by column, where they lie in columns.
+
+        Args:
+            indices: positions, from 0.
+
+        Returns:
+            By name an array [positions, ...] or a list of as many values; None if a transform makes the
+            samples, or groups give rows only.
+        """
+        if self.transform is not None:
+            return None
+        kept = self._groups
+        ids = np.asarray(indices, dtype=np.int64)
+        numbers = np.searchsorted(kept.bounds, ids, side="right") - 1
+        parts = []
+        for number in dict.fromkeys(numbers.tolist()):
+            group = kept.get(self, number)
+            if not isinstance(group, InColumns):
+                return None
+            where = np.flatnonzero(numbers == number)
+            parts.append((where, group.take(ids[where] - kept.starts[number])))
+        names = parts[0][1] if parts else {}
+        return {name: _joined(len(ids), [(where, found[name]) for where, found in parts]) for name in names}
+
     def _sample(self, row: Any) -> Any:
         return row if self.transform is None else self.transform(row)
 
@@ -109,6 +138,30 @@ class Source(Dataset[Any], ABC):
         return self._kept
 
 
+@runtime_checkable
+class InColumns(Protocol):
+    """A group that gives many of its rows at once."""
+
+    def take(self, places: Ids) -> dict[str, Values]:
+        """Return the rows at some places, int64 [n], as columns: arrays [n, ...] or lists of n values."""
+
+
+def _joined(count: int, parts: Sequence[tuple[Ids, Values]]) -> Values:
+    """Put the values of groups where they belong among `count` values."""
+    arrays = [values for _, values in parts if isinstance(values, np.ndarray)]
+    kinds = {(values.dtype, values.shape[1:]) for values in arrays}
+    if len(arrays) == len(parts) and len(kinds) == 1:
+        whole = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
+        for where, values in parts:
+            whole[where] = values
+        return whole
+    mixed: list[Any] = [None] * count
+    for where, values in parts:
+        for place, value in zip(where.tolist(), values, strict=True):
+            mixed[place] = value
+    return mixed
+
+
 def _even(size: int, count: int) -> list[int]:
     """Return up to `count` places in [0, size), from the first to the last, evenly spread."""
     count = min(size, count)
@@ -125,12 +178,15 @@ class Kept:
         sizes: rows of each group (count).
     """
 
-    __slots__ = ("_groups", "_lock", "_num_rows", "_sizes", "starts")
+    __slots__ = ("_groups", "_lock", "_num_rows", "_sizes", "bounds", "starts")
 
+    # The same twice: one number is looked up faster in a list, many in an array.
     starts: list[int]
+    bounds: Ids
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.starts = [0, *accumulate(sizes)]
+        self.bounds = np.asarray(self.starts, dtype=np.int64)
         self._sizes = sizes
         self._num_rows = 0
         self._groups: OrderedDict[int, Sequence[Any]] = OrderedDict()

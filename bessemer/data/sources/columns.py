@@ -13,7 +13,8 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
-from bessemer.data.sources.base import Row
+from bessemer.data.order import Ids
+from bessemer.data.sources.base import Row, Values
 
 _At = Callable[[int], Any]
 
@@ -44,7 +45,18 @@ class Columns(Sequence[Row]):
         if not 0 <= place < self._num_rows:
             raise IndexError(place)
         row = place
-        return {name: at(row) for name, at in self._columns.items()}
+        return {name: column.at(row) for name, column in self._columns.items()}
+
+    def take(self, places: Ids) -> dict[str, Values]:
+        """Return rows as columns.
+
+        Args:
+            places: int64 [n].
+
+        Returns:
+            By name an array [n, ...], or a list of n values.
+        """
+        return {name: column.take(places) for name, column in self._columns.items()}
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -57,31 +69,47 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return whole
 
 
-def _column(array: pa.Array) -> _At:
-    """Return what gives a column's value at a row."""
+class _Array:
+    """A column of numbers, or of arrays of one shape: NumPy gives one value, or many at once."""
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self._values = values
+        # A row is the program's own: what it writes into its arrays must not be read again.
+        self.at: _At = values.__getitem__ if values.ndim == 1 else lambda place: values[place].copy()
+
+    def take(self, places: Ids) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = self._values[places]
+        return found
+
+
+class _Values:
+    """A column of anything else, one value at a time."""
+
+    def __init__(self, at: _At) -> None:
+        self.at = at
+
+    def take(self, places: Ids) -> list[Any]:
+        return [self.at(place) for place in places.tolist()]
+
+
+def _column(array: pa.Array) -> _Array | _Values:
     kind = array.type
     if isinstance(kind, pa.FixedShapeTensorType):
-        tensors = array.to_numpy_ndarray()
-        return lambda place: tensors[place].copy()
+        return _Array(array.to_numpy_ndarray())
     if isinstance(kind, pa.BaseExtensionType):
         if hasattr(array, "to_numpy"):
             values = array.to_numpy(zero_copy_only=False)
-            return lambda place: np.array(values[place])
+            return _Values(lambda place: np.array(values[place]))
         array, kind = array.storage, array.type.storage_type
-    if _is_number(kind) and (array.null_count == 0 or pa.types.is_floating(kind)):
-        numbers: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
-        return numbers.__getitem__
-    if pa.types.is_fixed_size_list(kind) and array.null_count == 0:
-        inner = _numbers(array.flatten())
-        if inner is not None:
-            grid = inner.reshape(len(array), kind.list_size, *inner.shape[1:])
-            return lambda place: grid[place].copy()
+    numbers = _numbers(array)
+    if numbers is not None:
+        return _Array(numbers)
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and array.null_count == 0:
         inner = _numbers(array.flatten())
         if inner is not None:
             ends = array.offsets.to_numpy() - array.offsets[0].as_py()
-            return lambda place: inner[ends[place] : ends[place + 1]].copy()
-    return lambda place: _plain(array[place])
+            return _Values(lambda place: inner[ends[place] : ends[place + 1]].copy())
+    return _Values(lambda place: _plain(array[place]))
 
 
 def _numbers(array: pa.Array) -> np.ndarray[Any, Any] | None:
@@ -117,7 +145,7 @@ def _joined(values: pa.Array) -> Any:
     """Return the values of a list: an array if they are numbers or lists of one shape, else a list."""
     numbers = _numbers(values)
     if numbers is not None:
-        return numbers
+        return numbers.copy()  # Arrow's own memory is for reading only
     parts = [_plain(value) for value in values]
     shapes = {part.shape if isinstance(part, np.ndarray) else None for part in parts}
     if len(shapes) == 1 and None not in shapes:

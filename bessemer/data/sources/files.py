@@ -1,7 +1,8 @@
 """The files of a source: found once, by name, folder or pattern, and opened where they are read.
 
 What is remote is reached through fsspec, by its URL; credentials and endpoints come from the environment,
-as `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL` do. A file that changes while it is read is refused.
+as `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL` do. A local file that has changed since it was found is
+refused; to ask for the tag of a remote one each time would cost as much as a small read.
 """
 
 from __future__ import annotations

@@ -54,6 +54,9 @@ class ImagesSource(Source):
             raise IndexError(f"image {index} of {len(self)}")
         return self._sample(self.read_group(index % len(self))[0])
 
+    def gather(self, indices: Sequence[int]) -> None:
+        """Return nothing: images lie in files of their own."""
+
     @property
     def group_sizes(self) -> tuple[int, ...]:
         """One for each image."""

@@ -178,9 +178,8 @@ class CsvSource(Records):
             column_names=self._names, block_size=max(1, len(data) + 1), use_threads=False
         )
         types = {field.name: field.type for field in schema or []}
-        convert = pa_csv.ConvertOptions(
-            column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False
-        )
+        # A text is never missing: NA may be a name, and an empty one is a text.
+        convert = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
         if not data.strip():
             return pa.table({name: pa.array([], types.get(name, pa.string())) for name in self._names})
         parse = pa_csv.ParseOptions(newlines_in_values=True)

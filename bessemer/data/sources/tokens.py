@@ -13,7 +13,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from bessemer.data.sources.base import Row, Source
+from bessemer.data.order import Ids
+from bessemer.data.sources.base import Row, Source, Values
 from bessemer.data.sources.files import File, find_files, fingerprint_of
 from bessemer.errors import DataError, UserError
 
@@ -104,6 +105,12 @@ class _Windows(Sequence[Row]):
         begin = place * self._stride
         found = self._tokens[begin : begin + self._length + 1].astype(np.int64)
         return {"input": found[:-1].copy(), "target": found[1:].copy()}
+
+    def take(self, places: Ids) -> dict[str, Values]:
+        """Return samples as two arrays, int64 [n, length]."""
+        begins = places[:, None] * self._stride
+        found = self._tokens[begins + np.arange(self._length + 1)].astype(np.int64)
+        return {"input": found[:, :-1].copy(), "target": found[:, 1:].copy()}
 
 
 @dataclass(frozen=True)

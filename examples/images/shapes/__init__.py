@@ -1,1 +1,1 @@
-"""Tells circles from squares, a folder of images for each."""
+"""Tells rings from squares, a folder of images for each."""
