@@ -1,0 +1,165 @@
+"""Takes in a data set block by block, and keeps what the checks need of it, in bounded memory.
+
+Of each column what `columns.py` says; of each row two 64-bit hashes, one of its inputs and one of all of
+it. For ten million rows that is 240 MB with their numbers, whatever is in them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bessemer.config.data_settings import Checks
+from bessemer.data.prepared.manifest import Column
+from bessemer.data.validation.blocks import Block, Rows, numpy_dtype
+from bessemer.data.validation.columns import MAX_NAMED, ColumnTally
+from bessemer.data.validation.findings import DatasetSummary, Origin
+from bessemer.data.validation.hashing import Hashes, combined, hash_column
+from bessemer.data.validation.likeness import Likenesses
+from bessemer.data.validation.pictures import Gallery
+
+
+class DatasetTally:
+    """What is known of one data set so far.
+
+    Args:
+        name: what it is called.
+        origin: where it comes from.
+        num_samples: how many it has (count), of which some are looked at.
+        checks: what it is held to.
+        identifiers: columns that are no content, beside those that `checks` names.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        origin: Origin,
+        num_samples: int,
+        checks: Checks,
+        identifiers: Iterable[str] = (),
+    ) -> None:
+        self.name = name
+        self.origin = origin
+        self.num_samples = num_samples
+        self.checks = checks
+        self.num_checked = 0
+        self.columns: dict[str, ColumnTally] = {}
+        self.structures: Counter[str] = Counter()
+        self.unreadable: list[str] = []
+        self.num_unreadable = 0
+        self.labels = ""
+        self.likenesses = Likenesses() if checks.near_duplicates else None
+        self._identifiers = {*identifiers, *checks.identifiers}
+        self._rows: list[Rows] = []
+        self._inputs: list[Hashes] = []
+        self._wholes: list[Hashes] = []
+        self._gallery = Gallery()
+
+    def add(self, block: Block) -> None:
+        """Take in some rows."""
+        if not len(block.rows):
+            return
+        if not self.columns:
+            self.labels = self._labels_of(block.columns)
+        self.num_checked += len(block.rows)
+        hashes: list[tuple[str, Hashes]] = []
+        for column, array in zip(block.columns, block.arrays, strict=True):
+            if column.name not in self.columns:
+                bounds = self.checks.ranges.get(column.name)
+                self.columns[column.name] = ColumnTally(column, bounds)
+            values = hash_column(array)
+            is_label = column.name == self.labels
+            self.columns[column.name].add(block.rows, column, array, values, is_label)
+            if column.name not in self._identifiers:
+                hashes.append((column.name, values))
+        inputs = combined([pair for pair in hashes if pair[0] != self.labels] or hashes)
+        self._inputs.append(inputs)
+        self._wholes.append(combined(hashes) if self.labels else inputs)
+        self._rows.append(block.rows)
+        self._gallery.add(block, self.labels)
+        if self.likenesses is not None:
+            self.likenesses.add(block, self._identifiers | {self.labels})
+
+    def add_unreadable(self, text: str, num_samples: int = 1) -> None:
+        """Take in that some samples cannot be read."""
+        self.num_unreadable += num_samples
+        self.num_checked += num_samples
+        if len(self.unreadable) < MAX_NAMED:
+            self.unreadable.append(text)
+
+    def add_structure(self, structure: str, num_samples: int = 1) -> None:
+        """Take in that some samples are made in this way."""
+        self.structures[structure] += num_samples
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Which rows were looked at; int64 [rows]. Asked for when all are."""
+        rows: Rows = _joined(self._rows, np.int64)
+        return rows
+
+    @cached_property
+    def inputs(self) -> Hashes:
+        """Hash of each row without its label; uint64 [rows]."""
+        inputs: Hashes = _joined(self._inputs, np.uint64)
+        return inputs
+
+    @cached_property
+    def wholes(self) -> Hashes:
+        """Hash of each row with its label; uint64 [rows]."""
+        wholes: Hashes = _joined(self._wholes, np.uint64) if self.labels else self.inputs
+        return wholes
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Samples of each class, by the class; empty without labels, or with too many of them."""
+        if not self.labels:
+            return {}
+        counts: Mapping[str, int] = self.columns[self.labels].counts or {}
+        return dict(sorted(counts.items(), key=lambda pair: _as_number(pair[0])))
+
+    def summary(self) -> DatasetSummary:
+        """Return it for people."""
+        return DatasetSummary(
+            name=self.name,
+            origin=self.origin,
+            num_samples=self.num_samples,
+            num_checked=self.num_checked,
+            columns=tuple(column.summary() for column in self.columns.values()),
+            labels=self.labels,
+            class_counts=self.class_counts,
+            pictures=self._gallery.pictures,
+        )
+
+    def _labels_of(self, columns: Sequence[Column]) -> str:
+        names = [column.name for column in columns]
+        if self.checks.labels in names:
+            return self.checks.labels
+        content = [column for column in columns if column.name not in self._identifiers]
+        return content[-1].name if len(content) > 1 and _is_class(content[-1]) else ""
+
+
+def _is_class(column: Column) -> bool:
+    """Whether a column holds one integer for each sample."""
+    if column.kind == "int":
+        return True
+    dtype = numpy_dtype(column.dtype) if column.kind in ("tensor", "array") else None
+    is_integer = dtype is not None and dtype.kind in "iu" and column.dtype != "bfloat16"
+    return is_integer and all(size == 1 for size in column.shape)
+
+
+def _joined(parts: list[Any], dtype: type[np.generic]) -> Any:
+    """Join what came in blocks, and free it."""
+    joined = np.concatenate(parts) if parts else np.zeros(0, dtype)
+    parts.clear()
+    return joined
+
+
+def _as_number(text: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(text), ""
+    except ValueError:
+        return 1, 0.0, text
