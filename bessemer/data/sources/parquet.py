@@ -67,6 +67,16 @@ class ParquetSource(Source):
             raise UserError(f"{path} has no rows", expected="at least one", todo="make the data again")
 
     @property
+    def files(self) -> tuple[File, ...]:
+        """The files, in order."""
+        return self._files
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of each row; none: everything."""
+        return self._columns
+
+    @property
     def group_sizes(self) -> tuple[int, ...]:
         """Rows of each row group (count)."""
         return self._sizes

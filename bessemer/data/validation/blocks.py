@@ -21,6 +21,8 @@ from bessemer.data.validation.hashing import byte_ranges
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.int64]
 
+# Kinds that are stored as raw bytes.
+RAW = ("tensor", "array", "scalar")
 _MAX_DIMENSIONS = 32
 
 
@@ -97,6 +99,14 @@ def column_of(field: pa.Field) -> Column:
     return Column(name=field.name, kind=found, dtype=str(kind), shape=(None,) if found == "array" else ())
 
 
+def shown_shape(column: Column) -> str:
+    """Return a shape for people: `[3, *, 32]`, `[*]` if nothing is known of it, "" of plain values."""
+    if column.shape is None:
+        return "[*]"
+    sizes = ("*" if size is None else str(size) for size in column.shape)
+    return f"[{', '.join(sizes)}]" if column.shape else ""
+
+
 def numpy_dtype(name: str) -> np.dtype[Any] | None:
     """Return the dtype of a tensor's elements; None if the name stands for no kind of number.
 
@@ -122,7 +132,7 @@ def elements(column: Column, array: pa.Array) -> Elements | None:
         array = array.storage
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if column.kind in ("tensor", "array") and _has_bytes(array.type):
+    if column.kind in RAW and _has_bytes(array.type):
         dtype = numpy_dtype(column.dtype)
         return None if dtype is None else _decoded(column, array, dtype)
     return _of_lists(array)
@@ -136,9 +146,10 @@ def _has_bytes(kind: pa.DataType) -> bool:
 
 def _decoded(column: Column, array: pa.Array, dtype: np.dtype[Any]) -> Elements:
     _, _, lengths = byte_ranges(array)
-    known = [size for size in column.shape if size is not None]
+    shape = (None,) if column.shape is None else column.shape
+    known = [size for size in shape if size is not None]
     row_bytes = math.prod(known) * dtype.itemsize
-    is_fixed = len(known) == len(column.shape)
+    is_fixed = len(known) == len(shape)
     valid = array.is_valid().to_numpy(zero_copy_only=False)
     # Where one size is open, any whole number of rows of the others fits.
     fits = lengths == row_bytes if is_fixed or not row_bytes else lengths % row_bytes == 0

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bessemer.data.prepared.manifest import Column
-from bessemer.data.validation.blocks import Elements, Rows, elements
+from bessemer.data.validation.blocks import Elements, Rows, elements, shown_shape
 from bessemer.data.validation.findings import ColumnSummary
 from bessemer.data.validation.hashing import Hashes
 from bessemer.data.validation.spread import Moments, Sample
@@ -69,6 +69,8 @@ class ColumnTally:
 
     def add(self, rows: Rows, column: Column, array: pa.Array, hashes: Hashes, is_label: bool) -> None:
         """Take in the values of some rows, with their hashes."""
+        if self.column.kind == "none":  # until now, all were missing
+            self.column = column
         self.num_rows += len(rows)
         valid = array.is_valid().to_numpy(zero_copy_only=False)
         if pa.types.is_null(array.type):
@@ -148,13 +150,10 @@ class ColumnTally:
         moments = self.moments
         spread = {"min": moments.min, "max": moments.max, "mean": moments.mean, "std": moments.std}
         finite = {name: value for name, value in spread.items() if np.isfinite(value)}
-        kind = self.column.dtype or self.column.kind
-        if self.column.kind in ("tensor", "array") and self.column.shape:
-            sizes = ("*" if size is None else str(size) for size in self.column.shape)
-            kind = f"{kind} [{', '.join(sizes)}]"
+        kind = f"{self.column.dtype or self.column.kind} {shown_shape(self.column)}".rstrip()
         return ColumnSummary(
             name=self.column.name,
-            kind=self.column.kind if self.column.kind in ("str", "bytes", "none") else kind,
+            kind=self.column.kind if self.column.kind in ("str", "bytes") else kind,
             num_missing=self.missing.count,
             num_not_finite=self.not_finite.count,
             counts=dict((self.counts or Counter()).most_common(MAX_DISTINCT)),

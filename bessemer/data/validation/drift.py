@@ -105,11 +105,8 @@ def _by_quantile(before: Statistics, values: Shares, num_before: int) -> Index |
     cuts = np.sort(np.asarray(before.quantiles, np.float64))
     if not np.isfinite(cuts).all():
         return None
-    # Quantiles that begin with the least and end with the largest number are the edges of their parts.
-    if before.min is not None and cuts[0] <= before.min and before.max is not None and cuts[-1] >= before.max:
-        levels, cuts = np.arange(1, len(cuts) - 1) / (len(cuts) - 1), cuts[1:-1]
-    else:
-        levels = np.arange(1, len(cuts) + 1) / (len(cuts) + 1)
+    # The first and the last are the extremes, and no edges of parts that are open to both sides.
+    levels, cuts = np.arange(1, len(cuts) - 1) / (len(cuts) - 1), cuts[1:-1]
     if not len(cuts):
         return None
     # Where many samples have one value, several quantiles are it: they are one edge, with the last level.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bessemer.config.data_settings import Checks
+from bessemer.data.validation.blocks import shown_shape
 from bessemer.data.validation.checks import (
     BALANCE,
     CLASSES,
@@ -78,7 +79,7 @@ def _structure(tally: DatasetTally) -> Iterator[Finding]:
 def _of_column(dataset: str, column: ColumnTally, checks: Checks) -> Iterator[Finding]:
     name = column.column.name
     if column.misfits.count:
-        wanted = f"{column.column.dtype} {_shape(column)}"
+        wanted = f"{column.column.dtype}{shown_shape(column.column)}"
         text = f"{_samples(column.misfits.count)} not the bytes of {wanted}: {column.misfits.text}"
         yield SCHEMA.found(dataset, text, name)
     missing, rows = column.missing.count, column.num_rows
@@ -182,10 +183,6 @@ def is_among(hashes: Hashes, ordered: Hashes) -> npt.NDArray[np.bool_]:
 
 def _samples(number: int) -> str:
     return f"{counted(number, 'sample')} {'has' if number == 1 else 'have'}"
-
-
-def _shape(column: ColumnTally) -> str:
-    return f"[{', '.join('*' if size is None else str(size) for size in column.column.shape)}]"
 
 
 def _classes(counts: dict[str, int]) -> str:

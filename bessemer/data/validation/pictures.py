@@ -59,7 +59,7 @@ def pictures_of(column: Column, array: pa.Array) -> list[Image.Image | None]:
     if column.kind == "bytes":
         return [_opened(value.as_py()) for value in array]
     shape = column.shape
-    if column.kind not in ("tensor", "array") or len(shape) not in (2, 3):
+    if column.kind not in ("tensor", "array") or shape is None or len(shape) not in (2, 3):
         return [None] * len(array)
     numbers = elements(column, array)
     if numbers is None or numpy_dtype(column.dtype) is None:

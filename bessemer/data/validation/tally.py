@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +16,27 @@ import numpy as np
 
 from bessemer.config.data_settings import Checks
 from bessemer.data.prepared.manifest import Column
-from bessemer.data.validation.blocks import Block, Rows, numpy_dtype
+from bessemer.data.validation.blocks import RAW, Block, Rows, numpy_dtype
 from bessemer.data.validation.columns import MAX_NAMED, ColumnTally
-from bessemer.data.validation.findings import DatasetSummary, Origin
+from bessemer.data.validation.findings import DatasetSummary, Finding, Origin
 from bessemer.data.validation.hashing import Hashes, combined, hash_column
 from bessemer.data.validation.likeness import Likenesses
 from bessemer.data.validation.pictures import Gallery
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What came of looking at some data that belong together.
+
+    Attributes:
+        tallies: of the data sets.
+        findings: of what was seen on the way, such as a shard that is missing.
+        notes: what was not looked at, and why.
+    """
+
+    tallies: list[DatasetTally] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class DatasetTally:
@@ -146,9 +162,9 @@ def _is_class(column: Column) -> bool:
     """Whether a column holds one integer for each sample."""
     if column.kind == "int":
         return True
-    dtype = numpy_dtype(column.dtype) if column.kind in ("tensor", "array") else None
+    dtype = numpy_dtype(column.dtype) if column.kind in RAW else None
     is_integer = dtype is not None and dtype.kind in "iu" and column.dtype != "bfloat16"
-    return is_integer and all(size == 1 for size in column.shape)
+    return is_integer and column.shape is not None and all(size == 1 for size in column.shape)
 
 
 def _joined(parts: list[Any], dtype: type[np.generic]) -> Any:
