@@ -104,7 +104,8 @@ def test_good_data_has_no_finding_and_is_described() -> None:
     ]
     assert summary.class_counts == {"0": 10, "1": 10, "2": 10}
     pixels = summary.columns[0]
-    assert (pixels.min, pixels.max, pixels.mean) == (0.0, 29.5, pytest.approx(14.75))
+    assert (pixels.min, pixels.max) == (0.0, 29.5)
+    assert pixels.mean == pytest.approx(14.75)
     assert pixels.std == pytest.approx(float(images(30).tensors[0].std(correction=0)))
 
 
@@ -389,7 +390,7 @@ def test_blank_pictures_are_no_near_leaks_of_pictures_of_another_brightness() ->
 
 def test_a_text_with_another_case_and_a_word_changed_is_a_near_leak() -> None:
     texts = [
-        f"The {name} ran over the hill and slept for {n} hours, while rain fell on the roofs of the town below"
+        f"The {name} ran over the hill and slept for {n} hours, while rain fell on the roofs of the town"
         for n, name in enumerate(["fox", "old dog", "horse that nobody owned", "cat"], 3)
     ]
     other = "Nothing in this sentence is like one of the others; it talks about ships and the sea in winter"

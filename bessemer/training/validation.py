@@ -28,7 +28,7 @@ from bessemer.data.sources.opening import open_source
 from bessemer.data.validation.between import compare, training_of, unknown_columns
 from bessemer.data.validation.checks import CATALOGUE, READABLE
 from bessemer.data.validation.drift import drift
-from bessemer.data.validation.findings import Finding, Report
+from bessemer.data.validation.findings import DatasetSummary, Finding, Report
 from bessemer.data.validation.judging import judge
 from bessemer.data.validation.page import page_of
 from bessemer.data.validation.prepared import Tell, examine_prepared, prepared_folders
@@ -94,20 +94,14 @@ def validate_project(
     # What data were before they were looked at: what changes meanwhile is not vouched for.
     state = state_of(settings, search_path, [project.package_dir])
     reference = _read_reference(wish.reference) if wish.reference else None
-    groups = list(_examined(project, settings, wish, tell))
-    tallies = [tally for group in groups for tally in group.tallies]
-    findings = [finding for group in groups for finding in group.findings]
-    for group in groups:
-        tell("what data sets have in common")
-        findings += _judged(group.tallies, settings, reference)
-    findings += unknown_columns(tallies, settings.checks)
+    datasets, findings, notes = _looked_at(project, settings, wish, reference, tell)
     report = Report(
         project=project.name,
         time=now,
         duration_s=time.monotonic() - began,
-        datasets=tuple(tally.summary() for tally in tallies),
+        datasets=tuple(datasets),
         findings=tuple(sorted(findings, key=lambda finding: finding.severity)),
-        notes=tuple(dict.fromkeys(note for group in groups for note in group.notes)),
+        notes=tuple(dict.fromkeys(notes)),
     )
     page, place = page_of(report), report_page(settings)
     files = [put_text(place, page), put_text(place.with_name(REPORT_FILE), as_json(report))]
@@ -183,6 +177,24 @@ def put_text(file: Path, text: str) -> Path:
         if part.is_file():
             part.unlink()
     return file
+
+
+def _looked_at(
+    project: Project, settings: Settings, wish: Wish, reference: Manifest | None, tell: Tell
+) -> tuple[list[DatasetSummary], list[Finding], list[str]]:
+    """Look at everything and judge it; what that takes of memory is free again afterwards."""
+    groups = _examined(project, settings, wish, tell)
+    tallies = [tally for group in groups for tally in group.tallies]
+    findings = [finding for group in groups for finding in group.findings]
+    for group in groups:
+        tell("what data sets have in common")
+        findings += _judged(group.tallies, settings, reference)
+    findings += unknown_columns(tallies, settings.checks)
+    return (
+        [tally.summary() for tally in tallies],
+        findings,
+        [note for group in groups for note in group.notes],
+    )
 
 
 def _examined(project: Project, settings: Settings, wish: Wish, tell: Tell) -> Sequence[Examined]:

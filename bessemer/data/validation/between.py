@@ -50,8 +50,8 @@ def _leaks(train: DatasetTally, other: DatasetTally) -> Iterator[Finding]:
     if not leaked.any():
         return
     where = np.flatnonzero(leaked)
-    twin = np.flatnonzero(train.inputs == other.inputs[where[0]])[0]
-    example = f"such as {other.rows[where[0]]}, which is {train.rows[twin]} there"
+    twin = np.flatnonzero(train.inputs == other.inputs[where[0]])
+    example = f"such as {other.rows(where[:1])[0]}, which is {train.rows(twin[:1])[0]} there"
     verb = "is" if len(where) == 1 else "are"
     differ = int(np.count_nonzero(~is_among(other.wholes[where], np.sort(train.wholes))))
     labels = f"; {differ:,} of them with another label" if differ and train.labels else ""
@@ -64,7 +64,7 @@ def _near_leaks(train: DatasetTally, other: DatasetTally) -> Iterator[Finding]:
         return
     pairs = train.likenesses.near(other.likenesses)
     # What is equal to the last bit is a leak already.
-    same = set(other.rows[is_among(other.inputs, np.sort(train.inputs))].tolist())
+    same = set(other.rows(np.flatnonzero(is_among(other.inputs, np.sort(train.inputs)))))
     pairs = [pair for pair in pairs if pair[1] not in same]
     if pairs:
         mine, theirs = pairs[0]

@@ -151,7 +151,7 @@ def _repeated(tally: DatasetTally) -> Iterator[Finding]:
     same_inputs, same_wholes = inputs[1:] == inputs[:-1], wholes[1:] == wholes[:-1]
     if num_again := int(np.count_nonzero(same_wholes)):
         first = int(np.flatnonzero(same_wholes)[0])
-        pair = sorted(tally.rows[places[first : first + 2]].tolist())
+        pair = sorted(tally.rows(places[first : first + 2]))
         verb = "is" if num_again == 1 else "are"
         text = f"{counted(num_again, 'sample')} {verb} there more than once, such as {pair[0]} and {pair[1]}"
         yield DUPLICATES.found(tally.name, text)
@@ -159,7 +159,7 @@ def _repeated(tally: DatasetTally) -> Iterator[Finding]:
     if conflicts.any():
         first = int(np.flatnonzero(conflicts)[0])
         num_inputs = len(np.unique(inputs[1:][conflicts]))
-        pair = sorted(tally.rows[places[first : first + 2]].tolist())
+        pair = sorted(tally.rows(places[first : first + 2]))
         verb = "has" if num_inputs == 1 else "have"
         text = f"{counted(num_inputs, 'input')} {verb} different labels, such as {pair[0]} and {pair[1]}"
         yield CONFLICT.found(tally.name, text, tally.labels)
