@@ -95,7 +95,7 @@ def validate(
         bad = verdict.num_errors + (verdict.num_warnings if strict else 0)
     else:
         with console.status("looking at data") as status:
-            found = validate_project(chosen, settings, wish, lambda text: status.update(f"looking at {text}"))
+            found = validate_project(chosen, settings, wish, status.update)
         if json_output:
             print(as_json(found), end="")
         else:

@@ -30,6 +30,7 @@ from bessemer.data.validation.checks import CATALOGUE, READABLE
 from bessemer.data.validation.drift import drift
 from bessemer.data.validation.findings import DatasetSummary, Finding, Report
 from bessemer.data.validation.judging import judge
+from bessemer.data.validation.likeness import MAX_COMPARED
 from bessemer.data.validation.page import page_of
 from bessemer.data.validation.prepared import Tell, examine_prepared, prepared_folders
 from bessemer.data.validation.samples import examine_samples
@@ -111,7 +112,7 @@ def validate_project(
         verdict = verdict_of(report, checks_hash(settings, wish), state)
         known = with_verdict(Path(settings.data.folder), project.name, verdict)
         put_text(place.with_name(VERDICT_FILE), known)
-    tell("MLflow")
+    tell("writing to MLflow")
     remark = _record(project, settings, report, files)
     return report.model_copy(update={"notes": (*report.notes, remark)}) if remark else report
 
@@ -187,14 +188,16 @@ def _looked_at(
     tallies = [tally for group in groups for tally in group.tallies]
     findings = [finding for group in groups for finding in group.findings]
     for group in groups:
-        tell("what data sets have in common")
+        tell("comparing data sets")
         findings += _judged(group.tallies, settings, reference)
     findings += unknown_columns(tallies, settings.checks)
-    return (
-        [tally.summary() for tally in tallies],
-        findings,
-        [note for group in groups for note in group.notes],
-    )
+    notes = [note for group in groups for note in group.notes]
+    notes += [
+        f"near duplicates were looked for in the first {MAX_COMPARED:,} samples of {tally.name}"
+        for tally in tallies
+        if tally.likenesses is not None and tally.likenesses.num_left_out
+    ]
+    return [tally.summary() for tally in tallies], findings, notes
 
 
 def _examined(project: Project, settings: Settings, wish: Wish, tell: Tell) -> Sequence[Examined]:
@@ -241,7 +244,7 @@ def _examined_sources(
                 found.tallies.extend(more.tallies)
                 found.findings.extend(more.findings)
             continue
-        tell(name)
+        tell(f"opening {name}")
         try:
             opened = open_source(settings, name, search_path)
         except BessemerError as error:
@@ -255,7 +258,7 @@ def _examined_sources(
 
 def _examined_program(project: Project, settings: Settings, wish: Wish, tell: Tell) -> Examined:
     """Look at the data sets of the loaders that the program makes; the shuffled one comes first."""
-    tell("the program's loaders")
+    tell("making the program's loaders")
     with tempfile.TemporaryDirectory() as folder:
         loaders = loaders_of(project.entry, settings, [str(project.root)], Path(folder))
         own = {id(loader.dataset): loader for loader in reversed(loaders) if not _is_native(loader.dataset)}
@@ -268,7 +271,7 @@ def _examined_program(project: Project, settings: Settings, wish: Wish, tell: Te
         found = Examined()
         for loader in reversed(own.values()):
             name = _name(loader, [tally.name for tally in found.tallies])
-            tell(name)
+            tell(f"reading {name}")
             found.tallies.append(examine_samples(loader.dataset, name, wish.max_samples, settings.checks))
     return found
 

@@ -35,7 +35,8 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem 4rem; background: var(--page);
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.25rem; margin: 2.5rem 0 0; }
+h3 { font-size: .95rem; margin: 1.25rem 0 .5rem; } h2 + .soft { margin-bottom: .5rem; }
 .soft, small { color: var(--soft); } .error { color: var(--error); } .warning { color: var(--warning); }
 .good { color: var(--good); }
 .verdict { font-size: 1.15rem; font-weight: 600; margin: .75rem 0; }
@@ -110,7 +111,7 @@ def _dataset(dataset: DatasetSummary) -> str:
         more = f"<p>and {counted(left, 'column')} more</p>" if left > 0 else ""
         parts.append(f'<div class="card"><table><tr>{head}</tr>{rows}</table>{more}</div>')
     if dataset.class_counts:
-        parts.append(f"<h2>Classes <small>by {_text(dataset.labels)}</small></h2>")
+        parts.append(f"<h3>Classes <small>by {_text(dataset.labels)}</small></h3>")
         parts.append(_classes(dataset.class_counts))
     if dataset.pictures:
         pictures = "".join(
@@ -118,7 +119,7 @@ def _dataset(dataset: DatasetSummary) -> str:
             f"<figcaption>{_text(picture.title)}</figcaption></figure>"
             for picture in dataset.pictures
         )
-        parts.append(f'<h2>Samples</h2><div class="pictures">{pictures}</div>')
+        parts.append(f'<h3>Samples</h3><div class="pictures">{pictures}</div>')
     return "".join(parts)
 
 

@@ -60,7 +60,7 @@ def examine_prepared(folder: Path, checks: Checks, tell: Tell = lambda text: Non
         tally = DatasetTally(label, "prepared", split.num_rows, checks)
         first_row = 0
         for shard in split.shards:
-            tell(f"{label}, row {first_row:,} of {split.num_rows:,}")
+            tell(f"reading {label}: row {first_row:,} of {split.num_rows:,}")
             if _is_as_promised(folder, label, shard, manifest, problems):
                 _take_in(folder / shard.path, first_row, manifest.columns, tally, problems)
             first_row += shard.num_rows

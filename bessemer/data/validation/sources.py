@@ -56,7 +56,7 @@ def examine_source(
 def _take_in_files(source: ParquetSource, tally: DatasetTally, tell: Tell) -> None:
     first_row = 0
     for file in source.files:
-        tell(f"{tally.name}, row {first_row:,} of {tally.num_samples:,}")
+        tell(f"reading {tally.name}: row {first_row:,} of {tally.num_samples:,}")
         try:
             with file.open() as opened:
                 for block in blocks_of(opened, first_row, names=source.columns):
@@ -71,7 +71,7 @@ def _take_in_groups(source: Source, tally: DatasetTally, tell: Tell) -> None:
     first_row = 0
     for number, size in enumerate(source.group_sizes):
         if number % _TOLD_EVERY == 0:
-            tell(f"{tally.name}, row {first_row:,} of {tally.num_samples:,}")
+            tell(f"reading {tally.name}: row {first_row:,} of {tally.num_samples:,}")
         try:
             group = source.read_group(number)
             if isinstance(group, Columns):

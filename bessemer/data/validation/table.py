@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -10,8 +11,8 @@ from bessemer.data.validation.findings import ColumnSummary, DatasetSummary, Fin
 from bessemer.utils.console import duration, number
 
 _MAX_COLUMNS_SHOWN = 12
-_MAX_CLASSES_SHOWN = 10
-_NAME_WIDTH, _KIND_WIDTH = 24, 22
+_MAX_CLASSES_SHOWN = 20
+_NAME_WIDTH, _KIND_WIDTH, _WIDTH = 16, 18, 80
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -41,24 +42,20 @@ def _show_dataset(console: Console, dataset: DatasetSummary, findings: list[Find
             table.add_column(name, justify="right", no_wrap=True)
         for column in dataset.columns[:_MAX_COLUMNS_SHOWN]:
             table.add_row(*_cells(column))
-        console.print(_indented(console, table), end="")
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
         left = len(dataset.columns) - _MAX_COLUMNS_SHOWN
         if left > 0:
             _print(console, f"  and {left:,} columns more, in the report")
     if dataset.class_counts:
-        counts = list(dataset.class_counts.items())
-        text = "  ".join(f"{label}: {count:,}" for label, count in counts[:_MAX_CLASSES_SHOWN])
-        more = f"  and {len(counts) - _MAX_CLASSES_SHOWN:,} more" if len(counts) > _MAX_CLASSES_SHOWN else ""
-        _print(console, f"  classes  {text}{more}")
+        _print(console, _classes(list(dataset.class_counts.items())))
     for finding in findings:
         _show_finding(console, finding, f"{finding.column}: " if finding.column else "")
     console.print()
 
 
 def _cells(column: ColumnSummary) -> list[Text]:
-    unit = " long" if column.kind in ("str", "bytes") else ""
     numbers = [_shown(value) for value in (column.min, column.max, column.mean)]
-    kind = f"{column.kind}{unit and ', lengths'}"
+    kind = f"{column.kind}, lengths" if column.kind in ("str", "bytes") else column.kind
     texts = [_cut(column.name, _NAME_WIDTH), _cut(kind, _KIND_WIDTH), f"{column.num_missing:,}", *numbers]
     return [Text(text) for text in texts]
 
@@ -67,10 +64,15 @@ def _shown(value: float | None) -> str:
     return "" if value is None else number(value)
 
 
-def _indented(console: Console, table: Table) -> Text:
-    with console.capture() as captured:
-        console.print(table)
-    return Text("".join(f"  {line.rstrip()}\n" for line in captured.get().splitlines()))
+def _classes(counts: list[tuple[str, int]]) -> str:
+    """Return classes in as few lines as 80 columns need."""
+    lines = ["  classes"]
+    for label, count in counts[:_MAX_CLASSES_SHOWN]:
+        item = f"  {_cut(label, _NAME_WIDTH)}: {count:,}"
+        lines += [" " * 9] if len(lines[-1]) + len(item) > _WIDTH else []
+        lines[-1] += item
+    left = len(counts) - _MAX_CLASSES_SHOWN
+    return "\n".join([*lines, *([f"{'':11}and {left:,} more"] if left > 0 else [])])
 
 
 def _show_finding(console: Console, finding: Finding, place: str) -> None:
