@@ -289,6 +289,17 @@ def test_labels_are_the_named_column_or_the_last_one_if_it_is_an_integer() -> No
     assert tallied(table(kind=[0, 1])).labels == ""
 
 
+def test_lists_of_numbers_are_looked_at_as_arrays() -> None:
+    vectors = pa.array([[1.0, 2.0], [3.0, float("nan")], [5.0, 6.0]], pa.list_(pa.float32(), 2))
+    ragged = pa.array([[[1], [2, 3]], [], [[4]]], pa.list_(pa.list_(pa.int64())))
+    tally = tallied(table(vector=vectors, ragged=ragged))
+    assert [column.kind for column in tally.summary().columns] == ["float32 [2]", "int64 [*, *]"]
+    assert [(f.check, f.column, f.text) for f in judge(tally, Checks())] == [
+        ("finite", "vector", "1 sample has NaN or infinity: [1]")
+    ]
+    assert tally.columns["ragged"].moments.count == 4
+
+
 def test_masks_are_held_to_the_classes_too() -> None:
     masks = Samples(4, lambda i: (torch.arange(4.0) + i, torch.tensor([[0, 1], [2, 7 if i == 2 else 0]])))
     assert found(masks, labels="1", num_classes=3)["labels"][1] == "1 label outside 0 to 2: 7 (1)"

@@ -85,7 +85,7 @@ def column_of(field: pa.Field) -> Column:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if isinstance(kind, pa.FixedShapeTensorType):
-        return Column(name=field.name, kind="array", dtype=str(kind.value_type), shape=tuple(kind.shape))
+        return Column(name=field.name, kind="array", dtype=_name_of(kind.value_type), shape=tuple(kind.shape))
     names: list[tuple[bool, Kind]] = [
         (pa.types.is_boolean(kind), "bool"),
         (pa.types.is_integer(kind), "int"),
@@ -96,7 +96,17 @@ def column_of(field: pa.Field) -> Column:
         (pa.types.is_null(kind), "none"),
     ]
     found = next((name for matches, name in names if matches), "array")
-    return Column(name=field.name, kind=found, dtype=str(kind), shape=(None,) if found == "array" else ())
+    shape: list[int | None] = []
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        shape.append(kind.list_size if pa.types.is_fixed_size_list(kind) else None)
+        kind = kind.value_type
+    return Column(name=field.name, kind=found, dtype=_name_of(kind), shape=tuple(shape))
+
+
+def _name_of(kind: pa.DataType) -> str:
+    """Return NumPy's name of numbers, Arrow's of anything else."""
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return np.dtype(kind.to_pandas_dtype()).name if is_number else str(kind)
 
 
 def shown_shape(column: Column) -> str:

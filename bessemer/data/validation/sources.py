@@ -18,8 +18,9 @@ from bessemer.data.validation.samples import Gatherer, examine_samples
 from bessemer.data.validation.tally import DatasetTally
 from bessemer.errors import BessemerError
 
-# What a format adds that is no content, by format.
+# What a format adds that is no content, and what it calls classes, by format.
 _IDENTIFIERS = {"images": ("path",), "tar": (KEY,)}
+_LABELS = {"images": "label", "tar": "cls"}
 _TOLD_EVERY = 1000
 
 
@@ -45,7 +46,8 @@ def examine_source(
         tally = examine_samples(source, name, max_samples, checks)
         tally.origin = "source"
         return tally
-    tally = DatasetTally(name, "source", len(source), checks, _IDENTIFIERS.get(form, ()))
+    identifiers, labels = _IDENTIFIERS.get(form, ()), _LABELS.get(form, "")
+    tally = DatasetTally(name, "source", len(source), checks, identifiers, labels)
     if isinstance(source, ParquetSource):
         _take_in_files(source, tally, tell)
     else:

@@ -48,6 +48,7 @@ class DatasetTally:
         num_samples: how many it has (count), of which some are looked at.
         checks: what it is held to.
         identifiers: columns that are no content, beside those that `checks` names.
+        usual_labels: column of classes, if there is one of this name and `checks` names none.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class DatasetTally:
         num_samples: int,
         checks: Checks,
         identifiers: Iterable[str] = (),
+        usual_labels: str = "",
     ) -> None:
         self.name = name
         self.origin = origin
@@ -70,6 +72,7 @@ class DatasetTally:
         self.labels = ""
         self.likenesses = Likenesses() if checks.near_duplicates else None
         self._num_rows = 0
+        self._usual_labels = usual_labels
         self._identifiers = {*identifiers, *checks.identifiers}
         # Neighbours are a range: eight bytes less for each row.
         self._rows: list[range | Rows] = []
@@ -159,8 +162,9 @@ class DatasetTally:
 
     def _labels_of(self, columns: Sequence[Column]) -> str:
         names = [column.name for column in columns]
-        if self.checks.labels in names:
-            return self.checks.labels
+        for wished in (self.checks.labels, self._usual_labels):
+            if wished in names:
+                return wished
         content = [column for column in columns if column.name not in self._identifiers]
         return content[-1].name if len(content) > 1 and _is_class(content[-1]) else ""
 
