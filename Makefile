@@ -109,7 +109,7 @@ drill: $(STAMP) ## Kill, stop and starve training in many ways; no number may ch
 soak: $(STAMP) ## Kill workers and drivers KILLS times, and log what came of it in docs/soak.md
 	@$(BESSEMER) drill --project $(PROJECT) --soak $(KILLS) $(ARGS)
 
-BENCHMARKS := startup steps loaders epochs seeking checkpoints recovery analysis
+BENCHMARKS := startup steps loaders epochs seeking checkpoints recovery analysis validation
 
 benchmark: $(STAMP) ## Measure against what one would use instead (hours; PAIRS=5 RESULTS=benchmarks/results)
 	@mkdir -p $(RESULTS)

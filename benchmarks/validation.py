@@ -1,6 +1,6 @@
 """Memory and time of validating ten million rows, as `bessemer data validate` does.
 
-    python benchmarks/validation.py [--rows 10000000] [--out validation.json]
+    python benchmarks/validation.py [--rows 10000000] [--pairs 1] [--out validation.json]
 
 The rows are Parquet files of two splits with a float, an integer label and a text; one in a thousand of the
 test rows is a training row, and a few come twice, so that duplicates and leaks are really looked for.
@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
-import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import dedent
 
@@ -27,6 +27,21 @@ BOUND_BYTES = 10**9
 _FILE_ROWS = 1_000_000
 _TEST_SHARE = 10
 PROJECT = "rows"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One validation.
+
+    Attributes:
+        peak_bytes: most memory that its process held (bytes).
+        duration_s: from its first line to the written report (seconds).
+        findings: what it found.
+    """
+
+    peak_bytes: float
+    duration_s: float
+    findings: list[str]
 
 
 def make_rows(folder: Path, num_rows: int) -> dict[str, int]:
@@ -87,12 +102,8 @@ def make_project(folder: Path) -> None:
     (root / "settings.toml").write_text(sources)
 
 
-def measured(folder: Path) -> dict[str, object]:
-    """Validate in a process of its own.
-
-    Returns:
-        Its peak memory, its time, and what it found.
-    """
+def measured(folder: Path) -> Measured:
+    """Validate in a process of its own."""
     code = dedent(
         f"""
         import json, resource, sys, time
@@ -100,38 +111,41 @@ def measured(folder: Path) -> dict[str, object]:
         from bessemer.cli import entry
         status = entry(["data", "validate", "--project", "{PROJECT}", "--json"])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({{"peak_bytes": peak, "duration_s": time.perf_counter() - began, "status": status}}))
+        print(json.dumps([peak, time.perf_counter() - began]))
         """
     )
     answer = run_once([sys.executable, "-c", code], folder)
     report, _, figures = answer.rstrip().rpartition("\n")
-    return {**json.loads(figures), "findings": json.loads(report)["findings"]}
+    texts = [finding["text"] for finding in json.loads(report)["findings"]]
+    peak_bytes, duration_s = json.loads(figures)
+    return Measured(peak_bytes, duration_s, texts)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description="Memory and time of validating many rows.")
+    parser.add_argument("--pairs", type=int, default=1, help="times that it is measured")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--out", type=Path, default=Path("validation.json"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
         made = make_rows(Path(folder) / "data", given.rows)
         make_project(Path(folder))
-        print(f"{given.rows:,} rows made in {time.perf_counter() - began:.0f} s", flush=True)
-        figures = measured(Path(folder))
-    for finding in figures["findings"]:  # type: ignore[attr-defined]
-        print(f"{finding['severity']} {finding['check']}: {finding['dataset']}: {finding['text']}")
-    texts = " ".join(finding["text"].replace(",", "") for finding in figures["findings"])  # type: ignore[attr-defined]
-    found_all = f"{made['leaks']} samples are in train too" in texts
-    found_all = found_all and f"{made['duplicates']} samples are there more than once" in texts
-    peak, bound = float(figures["peak_bytes"]), BOUND_BYTES  # type: ignore[arg-type]
-    reached = peak < bound and found_all
-    rows_per_s = given.rows / float(figures["duration_s"])  # type: ignore[arg-type]
-    print(
-        f"validation of {given.rows:,} rows: {peak / 1e9:.3f} GB at most (goal: below {bound / 1e9:g}), "
-        f"{figures['duration_s']:.1f} s, {rows_per_s:,.0f} rows/s {'reached' if reached else 'MISSED'}"
+        rounds = [measured(Path(folder)) for _ in range(given.pairs)]
+    worst = max(rounds, key=lambda each: each.peak_bytes)
+    wanted = (
+        f"{made['leaks']:,} samples are in train too",
+        f"{made['duplicates']} samples are there more than once",
     )
-    write(given.out, {"rows": given.rows, "bound_bytes": bound, "reached": reached, **figures})
+    missed = [text for text in wanted if not any(found.startswith(text) for found in worst.findings)]
+    reached = worst.peak_bytes < BOUND_BYTES and not missed
+    print("\n".join([*worst.findings, *(f"not found: {text}" for text in missed)]))
+    print(
+        f"validation of {given.rows:,} rows: {worst.peak_bytes / 1e9:.3f} GB "
+        f"(goal: below {BOUND_BYTES / 1e9:g}), {worst.duration_s:.1f} s, "
+        f"{given.rows / worst.duration_s:,.0f} rows/s {'reached' if reached else 'MISSED'}"
+    )
+    measurements = [asdict(each) for each in rounds]
+    write(given.out, {"rows": given.rows, "bound": BOUND_BYTES, "reached": reached, "rounds": measurements})
     if not reached:
         raise SystemExit(1)
 

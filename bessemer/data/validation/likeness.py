@@ -31,6 +31,7 @@ _THUMBNAIL = 16
 _NUM_HASHES, _NUM_BANDS = 64, 16
 _SHINGLE = 5
 _LEAST_LENGTH = 20
+_PART = 2**14
 # Of pictures with one dHash, such as blank ones, or texts with one band, so many are candidates.
 _MAX_ALIKE = 50
 _SEEDS = mixed(np.arange(_NUM_HASHES, dtype=np.uint64))
@@ -125,7 +126,11 @@ def text_signature(text: str) -> Hashes | None:
     for place in range(_SHINGLE):
         shingles = mixed(shingles ^ windows[:, place])
     shingles = np.unique(shingles)
-    return np.array([mixed(shingles ^ seed).min() for seed in _SEEDS], np.uint64)
+    # A long text in parts: each needs 64 words for every run.
+    parts = [shingles[start : start + _PART] for start in range(0, len(shingles), _PART)]
+    lowest = [mixed(part[:, None] ^ _SEEDS).min(axis=0) for part in parts]
+    signature: Hashes = np.minimum.reduce(lowest)
+    return signature
 
 
 def _thumbnail(picture: Image.Image) -> npt.NDArray[np.uint8]:
