@@ -357,6 +357,8 @@ def test_every_check_is_in_the_table_of_the_papers() -> None:
     table = catalogue_table()
     assert all(f"| `{check.name}` | " in table for check in CATALOGUE)
     assert len({check.name for check in CATALOGUE}) == len(CATALOGUE)
+    papers = (Path(__file__).parent.parent / "docs").glob("*.md")
+    assert any(table in paper.read_text(encoding="utf-8") for paper in papers)
 
 
 # Verdict
