@@ -117,6 +117,8 @@ def test_a_flipped_bit_is_an_error_with_both_hashes(folder: Path) -> None:
     path.write_bytes(data)
     text = found_in(folder)["rows/test", "hash"]
     assert text == f"test-0.parquet has the SHA-256 {now[:12]}… instead of {expected[:12]}…"
+    # What is in such a file is nobody's promise: it is not read.
+    assert [tally.num_checked for tally in examine_prepared(folder, Checks()).tallies] == [100, 0]
 
 
 def test_a_file_that_the_manifest_does_not_name_is_a_warning(folder: Path) -> None:
