@@ -82,6 +82,10 @@ class DataError(BessemerError):
     """A batch, a sample or a plan is not what it must be; training on it would be wrong."""
 
 
+class InvalidDataError(UserError):
+    """Data that validation found errors in, or that are not what their manifest says; nothing was started."""
+
+
 class CheckpointError(BessemerError):
     """A checkpoint cannot be written, or what is there does not fit what is being trained."""
 

@@ -16,13 +16,11 @@ from bessemer.training.folders import LOGS_FOLDER, SETTINGS_FILE
 from bessemer.utils.console import duration, number
 
 if TYPE_CHECKING:
-    from bessemer.data.validation import DataReport, Finding
     from bessemer.training.account import Account
     from bessemer.training.preparation import Prepared
     from bessemer.training.trainer import Outcome
     from bessemer.training.tuning import Study
 
-_MAX_CLASSES_SHOWN = 12
 # With the columns before them, the words on an account fill a terminal of 80 columns.
 _ACCOUNT_WORDS_WIDTH = 38
 _LEAST_SHOWN_S = 0.001
@@ -217,40 +215,6 @@ def shown_bytes(count: int) -> str:
             return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
-
-
-def show_data(console: Console, reports: Sequence[DataReport], between: Sequence[Finding]) -> None:
-    """Print what is in each data set and what is wrong with it."""
-    for report in reports:
-        console.print(
-            f"{report.name}: {report.num_samples:,} samples, {report.num_checked:,} checked; "
-            f"a sample is {', '.join(report.structure) or 'unknown'}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        if report.class_counts:
-            counts = list(report.class_counts.items())
-            shown = "  ".join(f"{label}: {count}" for label, count in counts[:_MAX_CLASSES_SHOWN])
-            more = "  …" if len(counts) > _MAX_CLASSES_SHOWN else ""
-            console.print(f"  classes  {shown}{more}", markup=False, highlight=False, soft_wrap=True)
-        for finding in report.findings:
-            _show_finding(console, finding)
-    for finding in between:
-        _show_finding(console, finding)
-    findings = [finding for report in reports for finding in report.findings] + list(between)
-    errors = sum(finding.severity == "error" for finding in findings)
-    console.print(f"{errors} errors, {len(findings) - errors} warnings", style="bold", highlight=False)
-
-
-def _show_finding(console: Console, finding: Finding) -> None:
-    console.print(
-        f"  {finding.severity}  {finding.check}: {finding.text}",
-        style="red" if finding.severity == "error" else "yellow",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def relative(path: Path | str) -> str:

@@ -151,7 +151,16 @@ VERBS = {
     "check": ["--json", "project"],
     "analyze": ["--json", "source"],
     "convert": ["--entry", "--json", "--out", "--plan", "--run", "--runs", "source"],
-    "train": ["--allow-drift", "--config", "--project", "--research-args", "--resume", "-p"],
+    "train": [
+        "--allow-drift",
+        "--allow-invalid-data",
+        "--config",
+        "--if-changed",
+        "--project",
+        "--research-args",
+        "--resume",
+        "-p",
+    ],
     "tune": ["--config", "--project", "--research-args", "-p"],
     "verify": [
         "--cwd",
@@ -181,7 +190,18 @@ VERBS = {
     "mlflow": ["--port", "--storage"],
     "data download": ["--config", "--force", "--offline", "--project", "-p"],
     "data preprocess": ["--config", "--project", "-p"],
-    "data validate": ["--config", "--max-samples", "--project", "--strict", "-p"],
+    "data validate": [
+        "--config",
+        "--if-changed",
+        "--json",
+        "--manifest",
+        "--max-samples",
+        "--project",
+        "--reference",
+        "--report",
+        "--strict",
+        "-p",
+    ],
 }
 
 

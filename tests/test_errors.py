@@ -54,6 +54,7 @@ def test_mistakes_of_the_user_are_these_and_no_others() -> None:
     assert {kind.__name__ for kind in USER_MISTAKES} == {
         "ClusterError",
         "ConversionError",
+        "InvalidDataError",
         "PlacementError",
         "ProjectError",
         "SettingsError",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bessemer.cli.common import PASS_ON, ConfigOption, ProjectOption, console_for, load, ready
+from bessemer.cli.common import PASS_ON, ConfigOption, JsonOption, ProjectOption, console_for, load, ready
 
 verbs = typer.Typer(name="data", help="Prepare and check the data of a project.", no_args_is_help=True)
 
@@ -60,20 +60,49 @@ def validate(
     context: typer.Context,
     project: ProjectOption,
     config: ConfigOption = None,
-    max_samples: Annotated[int, typer.Option(help="Most samples looked at in a data set.")] = 10_000,
+    max_samples: Annotated[
+        int, typer.Option(min=1, help="Most samples looked at in a data set of the program.")
+    ] = 10_000,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="Folder of prepared data that alone is looked at.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Earlier prepared data, to find drift against.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the HTML report here as well.")
+    ] = None,
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Do nothing if data, code and checks are as they were.")
+    ] = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Check the data that a project trains and judges on; exit status 1 on errors."""
-    from bessemer.reports import show_data
-    from bessemer.training.inspection import validate_data
+    from bessemer.data.validation.table import show_report
+    from bessemer.training.validation import Wish, as_json, report_page, unchanged, validate_project
 
-    console = console_for()
+    console = console_for(json_output)
     chosen = ready(project, console)
-    loaded = load(chosen, context.args, config)
-    reports, between = validate_data(chosen.entry, loaded.settings, [str(chosen.root)], max_samples)
-    show_data(console, reports, between)
-    findings = [finding for report in reports for finding in report.findings] + between
-    if any(strict or finding.severity == "error" for finding in findings):
+    settings = load(chosen, context.args, config).settings
+    earlier = Path(settings.checks.reference) if settings.checks.reference else None
+    wish = Wish(max_samples, manifest, reference or earlier, report)
+    verdict = unchanged(chosen, settings, wish) if if_changed else None
+    if verdict is not None:
+        console.print(f"unchanged since validation found {verdict.text}", highlight=False, soft_wrap=True)
+        if json_output:
+            print(verdict.model_dump_json(indent=1))
+        bad = verdict.num_errors + (verdict.num_warnings if strict else 0)
+    else:
+        with console.status("looking at data") as status:
+            found = validate_project(chosen, settings, wish, status.update)
+        if json_output:
+            print(as_json(found), end="")
+        else:
+            show_report(console, found)
+            console.print(f"report  {report_page(settings)}", highlight=False, soft_wrap=True)
+        bad = found.num_errors + (found.num_warnings if strict else 0)
+    if bad:
         raise typer.Exit(1)
 
 

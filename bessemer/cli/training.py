@@ -57,8 +57,12 @@ def train(
             "--if-changed", help="Do nothing if a complete run is of the same code, settings and data."
         ),
     ] = False,
+    allow_invalid_data: Annotated[
+        bool, typer.Option("--allow-invalid-data", help="Though `data validate` found errors in the data.")
+    ] = False,
 ) -> None:
     """Train a project; settings follow as --name value."""
+    from bessemer.data.validation.verdict import admit
     from bessemer.reports import show_outcome
     from bessemer.training.cluster import disconnect
     from bessemer.training.evaluation import find_run, settings_file_of
@@ -76,11 +80,14 @@ def train(
             return
         resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
     loaded = load(chosen, context.args, config, research_args)
+    admission = admit(
+        chosen.name, loaded.settings, [str(chosen.root)], [chosen.package_dir], allow_invalid_data
+    )
     given = Given(
         project=chosen.name,
         search_path=[str(chosen.root)],
         code=[chosen.package_dir],
-        tags=_provenance(chosen),
+        tags={**_provenance(chosen), **admission.tags},
     )
     if if_changed and not resume:
         from bessemer.training.unchanged import unchanged_run
@@ -93,6 +100,8 @@ def train(
                 soft_wrap=True,
             )
             return
+    for note in admission.notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     outcome = fit(chosen.entry, loaded.settings, **given, console=console, resume=resumed)
     # Before the result is shown, so that no late message of Ray's stands in it.
     disconnect()

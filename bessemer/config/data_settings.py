@@ -123,6 +123,11 @@ class Checks(Section):
     labels: str = Field(
         "", description="Column of classes; empty: the last part of a sample, if it is an integer."
     )
+    identifiers: list[str] = Field(
+        [],
+        description="Columns that are no content, such as numbers of rows or names of files: duplicates and "
+        "leaks are looked for without them.",
+    )
     num_classes: int = Field(
         0, ge=0, description="Labels are from 0 to this, exclusive (count); 0: as they are in training."
     )

@@ -16,6 +16,7 @@ from bessemer.tracking.runs import (
     reopen_run,
 )
 from bessemer.tracking.store import ARTIFACTS_NAME, DATABASE_NAME, check_store, tracking_uri, without_password
+from bessemer.tracking.validation import log_validation
 from bessemer.tracking.writer import MetricWriter
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "close_run",
     "log_metrics",
     "log_model",
+    "log_validation",
     "logged_points",
     "open_run",
     "reopen_run",

@@ -22,11 +22,15 @@ _At = Callable[[int], Any]
 class Columns(Sequence[Row]):
     """The rows of a table.
 
-    Args:
+    Attributes:
         table: what they are in.
+
+    Args:
+        table: likewise.
     """
 
     def __init__(self, table: pa.Table) -> None:
+        self.table = table
         self._num_rows: int = table.num_rows
         self._columns = {name: _column(_whole(table[name])) for name in table.column_names}
 

@@ -22,6 +22,7 @@ from bessemer.errors import DataError, UserError, nearest
 _NUM_THREADS = 8
 # Footers are read again where there are more files than this.
 _MAX_FOOTERS = 64
+_MEASURED_ROWS = 2**14
 
 
 class ParquetSource(Source):
@@ -67,6 +68,16 @@ class ParquetSource(Source):
             raise UserError(f"{path} has no rows", expected="at least one", todo="make the data again")
 
     @property
+    def files(self) -> tuple[File, ...]:
+        """The files, in order."""
+        return self._files
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of each row; none: everything."""
+        return self._columns
+
+    @property
     def group_sizes(self) -> tuple[int, ...]:
         """Rows of each row group (count)."""
         return self._sizes
@@ -94,8 +105,8 @@ class ParquetSource(Source):
         if sum(sizes):
             # Measured and not taken from the footer: what a dictionary saves in a file it does not in memory.
             first = next(number for number, size in enumerate(sizes) if size)
-            table = _read(file, footer, first, self._columns)
-            group_bytes = table.nbytes * max(sizes) // sizes[first]
+            rows, num_bytes = _measure(file, footer, first, self._columns)
+            group_bytes = num_bytes * max(sizes) // rows
         schema = footer.schema.to_arrow_schema().remove_metadata()
         chosen = pa.schema([field for field in schema if not self._columns or field.name in self._columns])
         digest = hashlib.sha256(str(chosen).encode()).digest()[:8]
@@ -139,6 +150,17 @@ def _read(file: File, footer: pq.FileMetaData, number: int, columns: Sequence[st
         # A task of Ray Data has one processor; threads of Arrow would take those of others.
         parquet = pq.ParquetFile(opened, metadata=footer, pre_buffer=not file.is_local)
         return parquet.read_row_group(number, columns=list(columns) or None, use_threads=False)
+
+
+def _measure(file: File, footer: pq.FileMetaData, number: int, columns: Sequence[str]) -> tuple[int, int]:
+    """Return rows and memory (bytes) of the beginning of a row group: many files are measured at a time."""
+    with file.open(cache="none") as opened:
+        parquet = pq.ParquetFile(opened, metadata=footer, pre_buffer=not file.is_local)
+        batches = parquet.iter_batches(
+            _MEASURED_ROWS, row_groups=[number], columns=list(columns) or None, use_threads=False
+        )
+        batch = next(batches)
+        return int(batch.num_rows), int(batch.nbytes)
 
 
 def _difference(schema: pa.Schema, first: pa.Schema) -> str:
