@@ -4,12 +4,23 @@ One training run is one MLflow run, however often its workers die: the driver cr
 `open_run`, the main worker writes to it by id through a `MetricWriter`, and the driver closes it.
 """
 
-from bessemer.tracking.models import log_model
+from bessemer.tracking.models import LoggedModel, log_model
 from bessemer.tracking.page import serve_page, server_command
+from bessemer.tracking.registry import (
+    Version,
+    create_version,
+    describe_version,
+    find_version,
+    move_alias,
+    tag_version,
+    versions,
+    weights_of,
+)
 from bessemer.tracking.runs import (
     Status,
     TrackedRun,
     close_run,
+    log_folder,
     log_metrics,
     logged_points,
     open_run,
@@ -21,18 +32,28 @@ from bessemer.tracking.writer import MetricWriter
 __all__ = [
     "ARTIFACTS_NAME",
     "DATABASE_NAME",
+    "LoggedModel",
     "MetricWriter",
     "Status",
     "TrackedRun",
+    "Version",
     "check_store",
     "close_run",
+    "create_version",
+    "describe_version",
+    "find_version",
+    "log_folder",
     "log_metrics",
     "log_model",
     "logged_points",
+    "move_alias",
     "open_run",
     "reopen_run",
     "serve_page",
     "server_command",
+    "tag_version",
     "tracking_uri",
+    "versions",
+    "weights_of",
     "without_password",
 ]
