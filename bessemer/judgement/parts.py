@@ -36,6 +36,7 @@ class About:
         dataset: class of the data set.
         num_dataset: samples in it, None if it does not say (count).
         num_expected: samples of the batches that went to the program, of all workers (count).
+        num_different: samples among them that are not the same one (count).
         fingerprint: of the data; "" where samples have no positions.
         classes: names of the classes, where the data set tells them.
         model: which of the placed models was watched.
@@ -52,6 +53,7 @@ class About:
     dataset: str = ""
     num_dataset: int | None = None
     num_expected: int = 0
+    num_different: int = 0
     fingerprint: str = ""
     classes: tuple[str, ...] = ()
     model: str = ""
@@ -171,6 +173,9 @@ def _joined(folder: Path, loader: int, parts: Mapping[int, About]) -> Prediction
             todo="evaluate again; on several nodes the storage must be shared",
         )
     about = _summed(parts)
+    if about.num_different < about.num_expected and not about.reason:
+        again = f"{about.num_expected:,} samples came, and {about.num_different:,} of them are different ones"
+        about = replace(about, reason=again)
     if about.reason:
         return Predictions(about, np.zeros(0, np.int64), {})
     tables = [
@@ -224,9 +229,8 @@ def _check_once(ids: NDArray[np.int64], about: About) -> None:
         what = f"sample {again[0]} came twice" if len(again) else f"{len(ids)} of {about.num_expected} came"
         raise DataError(
             f"the predictions for {about.split} are not one for each sample: {what}",
-            expected="a loader that gives out every sample once in a pass",
-            todo='use a sampler without repetition to judge by, or set evaluation.task = "none" for the '
-            "program's own metrics alone",
+            expected="each sample from one worker",
+            todo="evaluate again; on several nodes the storage must be shared",
         )
 
 

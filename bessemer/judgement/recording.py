@@ -27,8 +27,10 @@ from bessemer.utils.collectives import Group
 _MOST_SHOWN = 4_000_000
 
 
-def ids_of(entered: LoaderPass[Any], fetched: Fetched, group: Group, num_before: int) -> NDArray[np.int64]:
-    """Return the ids of this worker's samples in a batch: int64 [N], empty for a stand-in.
+def ids_of(
+    entered: LoaderPass[Any], fetched: Fetched, group: Group, num_before: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids of a batch, and of this worker's samples in it: int64 [N], empty for a stand-in.
 
     A data set without positions numbers its samples as they come.
 
@@ -52,7 +54,7 @@ def ids_of(entered: LoaderPass[Any], fetched: Fetched, group: Group, num_before:
     else:
         raise UnseenError("torch's own loader shuffled them, and nobody knows which sample is which")
     start, stop = share_of(len(ids), rank, size)
-    return ids[start:stop]
+    return ids, ids[start:stop]
 
 
 class Record:
@@ -96,7 +98,20 @@ class Record:
         self._kind = ""
         self._model = ""
         self._num_nan, self._first_nan = 0, -1
-        self._worst: list[tuple[float, int, NDArray[Any]]] = []
+        self._worst: list[tuple[float, int]] = []
+        self._inputs: dict[int, NDArray[Any]] = {}
+        self._seen: list[NDArray[np.int64]] = []
+
+    def expect(self, fetched: Fetched, entered: LoaderPass[Any]) -> NDArray[np.int64]:
+        """Count a batch that goes to the program, and return the ids of this worker's samples in it.
+
+        Raises:
+            UnseenError: nobody knows which samples they are.
+        """
+        ids, mine = ids_of(entered, fetched, self._group, self.num_expected)
+        self.num_expected += fetched.num_global
+        self._seen.append(ids)
+        return mine
 
     def take(self, model: str, returned: Any, batch: Any, ids: NDArray[np.int64]) -> None:
         """Make rows of what a model returned for a batch.
@@ -153,17 +168,21 @@ class Record:
             if loss != loss:
                 continue
             if len(self._worst) < self._evaluation.num_worst:
-                heapq.heappush(self._worst, (*entry, _array(given[int(place)])))
-            elif self._worst and entry > self._worst[0][:2]:
-                heapq.heapreplace(self._worst, (*entry, _array(given[int(place)])))
+                heapq.heappush(self._worst, entry)
+            elif self._worst and entry > self._worst[0]:
+                self._inputs.pop(-heapq.heapreplace(self._worst, entry)[1], None)
+            else:
+                continue
+            self._inputs[int(ids[place])] = _array(given[int(place)])
 
     def close(self) -> None:
         """Write this worker's part."""
-        self._writer.close(self._about(), {-number: value for _, number, value in self._worst})
+        self._writer.close(self._about(), self._inputs)
 
     def _about(self) -> About:
         dataset = self._dataset
         remarks = []
+        num_different = len(np.unique(np.concatenate(self._seen))) if self._seen else 0
         num_dataset = len(dataset) if hasattr(dataset, "__len__") else None
         if num_dataset is not None and self.num_expected < num_dataset and not self.reason:
             remarks.append(f"the program looked at {self.num_expected:,} of {num_dataset:,} samples")
@@ -173,6 +192,7 @@ class Record:
             dataset=type(dataset).__name__,
             num_dataset=num_dataset,
             num_expected=self.num_expected,
+            num_different=num_different,
             fingerprint=content_of(dataset) if self._group.rank == 0 else "",
             classes=_classes(dataset),
             model=self._model,

@@ -26,7 +26,7 @@ from bessemer.data.loaders import Loader
 from bessemer.errors import UserError
 from bessemer.judgement.names import name_in_program, split_names
 from bessemer.judgement.outputs import UnseenError, input_of
-from bessemer.judgement.recording import Record, ids_of
+from bessemer.judgement.recording import Record
 from bessemer.judgement.splits import Split, chosen_split
 from bessemer.judgement.weights import put_weights
 from bessemer.training.observing import Observer, Watched
@@ -140,11 +140,10 @@ class Watcher(Observer):
         if record is None or record.reason:
             return
         try:
-            ids = ids_of(entered, fetched, session.group, record.num_expected)
+            ids = record.expect(fetched, entered)
         except UnseenError as unseen:
             record.reason = unseen.reason
             return
-        record.num_expected += fetched.num_global
         if not entered.loader.shard and self._rank > 0:
             ids = ids[:0]  # all have the whole batch, and the main worker tells of it
         self._open = _Batch(record, ids, fetched.batch)
