@@ -170,6 +170,8 @@ class Loader(Generic[Batch]):
         before = self.torch_loader
         self.close()
         self._feed = self._fetcher = self._signature = None
+        if dataset is not before.dataset:
+            self._stored = None
         size = before.batch_size
         if size is None and before.batch_sampler is not None:
             size = getattr(before.batch_sampler, "batch_size", None) or 1
