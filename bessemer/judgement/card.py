@@ -32,6 +32,7 @@ class Facts:
         settings: of the training, by name.
         commit: of git; "" if unknown.
         is_dirty: whether files had been changed since that commit.
+        drift: how the code that makes the model differs from that of the training; "" if it does not.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Facts:
     settings: Mapping[str, str]
     commit: str = ""
     is_dirty: bool = False
+    drift: str = ""
 
 
 def purpose_of(project: Project) -> str:
@@ -97,6 +99,11 @@ def card(facts: Facts, reports: Sequence[Report]) -> str:
         "## Training",
         "",
         f"- code: {commit}{dirty}",
+        *(
+            [f"- TODO: {facts.drift}; see whether the model is still the one that was trained."]
+            if facts.drift
+            else []
+        ),
         f"- checkpoint: SHA-256 `{facts.sha256}`",
         *(f"- {name}: `{value}`" for name, value in facts.settings.items()),
         "",

@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cloudpickle
+import numpy as np
 from rich.console import Console
 
 from bessemer.config.project import Project
 from bessemer.config.settings import Settings
 from bessemer.errors import ProjectError
+from bessemer.judgement.making import Judged, make_split
+from bessemer.judgement.parts import About, Predictions, joined
 from bessemer.judgement.report import (
     EVALUATION_FOLDER,
     CheckpointUsed,
@@ -30,14 +33,13 @@ from bessemer.judgement.report import (
     reports_of,
     request_of,
 )
-from bessemer.judgement.runs import BEST, find_checkpoint
+from bessemer.judgement.runs import BEST, changed_code, find_checkpoint
 from bessemer.tracking import TrackedRun, check_store, log_folder, log_metrics
 from bessemer.training.identity import identity_of
 from bessemer.training.trainer import place_workers, recorded_run
 from bessemer.utils.console import TrainingScreen
 
 if TYPE_CHECKING:
-    from bessemer.judgement.parts import Predictions
     from bessemer.training.checkpoints import Saved
 
 # What is left of the run that evaluates: logs, and what the program wrote.
@@ -130,7 +132,19 @@ def evaluate(
     parts = work / f"parts-{secrets.token_hex(4)}"
     try:
         program = _run(project, settings, work, parts, saved, request, console)
-        return _kept(project, settings, root, parts, used, identity, program, tracked)
+        remark = changed_code(saved, settings, project)
+        judged = Judged(
+            project=project.name,
+            run=run_dir.name,
+            run_id=tracked.run_id if tracked is not None else "",
+            checkpoint=used,
+            program=program,
+            evaluation=settings.evaluation,
+            seed=settings.data.seed,
+            request=identity,
+            remarks=(remark,) if remark else (),
+        )
+        return _kept(project.entry, root, parts, judged, tracked)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
 
@@ -181,39 +195,17 @@ def _run(
     return dict(heard.metrics)
 
 
-def _kept(
-    project: Project,
-    settings: Settings,
-    root: Path,
-    parts: Path,
-    used: CheckpointUsed,
-    identity: str,
-    program: dict[str, float],
-    tracked: TrackedRun | None,
-) -> Evaluation:
+def _kept(entry: str, root: Path, parts: Path, judged: Judged, tracked: TrackedRun | None) -> Evaluation:
     """Measure what was seen, and put each split's folder where it belongs, whole."""
-    from bessemer.judgement.making import Judged, make_split
-    from bessemer.judgement.parts import joined
-
-    run_dir = root.parent
+    program = dict(judged.program)
     found = joined(parts) or [_nothing_seen()]
     if not program and all(predictions.about.reason for predictions in found):
         raise ProjectError(
-            f"{project.entry} logs no metric when it does not train, and its predictions could not be "
+            f"{entry} logs no metric when it does not train, and its predictions could not be "
             f"observed: {found[0].about.reason}",
             expected="an evaluation loop over a loader, or one that calls run.log",
             todo="name a function in evaluation.predict: package.module:function",
         )
-    judged = Judged(
-        project=project.name,
-        run=run_dir.name,
-        run_id=tracked.run_id if tracked is not None else "",
-        checkpoint=used,
-        program=program,
-        evaluation=settings.evaluation,
-        seed=settings.data.seed,
-        request=identity,
-    )
     made = []
     for number, predictions in enumerate(found):
         folder = parts / f"split-{number}"
@@ -227,7 +219,7 @@ def _kept(
         if target.exists():
             target.rename(old)
         folder.rename(target)
-    return Evaluation(run_dir, used.step, program, tuple(report for report, _ in made))
+    return Evaluation(root.parent, judged.checkpoint.step, program, tuple(report for report, _ in made))
 
 
 def _track(tracked: TrackedRun, reports: list[Report], folders: list[Path]) -> None:
@@ -246,10 +238,6 @@ def _track(tracked: TrackedRun, reports: list[Report], folders: list[Path]) -> N
 
 
 def _nothing_seen() -> Predictions:
-    import numpy as np
-
-    from bessemer.judgement.parts import About, Predictions
-
     reason = "the program goes over no loader that it does not train on"
     return Predictions(About(-1, _PROGRAM, reason=reason), np.zeros(0, np.int64), {})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ def _new(width: float, height: float) -> Figure:
 
 
 def _write(figure: Figure, file: Path) -> str:
-    figure.savefig(file, dpi=_DPI)
+    figure.savefig(file, dpi=_DPI, bbox_inches="tight")
     return file.name
 
 
@@ -38,7 +39,9 @@ def confusion(confusion_cc: Ints, names: Sequence[str], title: str, file: Path) 
     figure = _new(size + 1.2, size)
     axes = figure.add_subplot()
     share = confusion_cc / np.maximum(1, confusion_cc.sum(1, keepdims=True))
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    # Of many classes each is rarely taken for any one other: that must be seen, too.
+    norm = PowerNorm(1.0 if num <= _MOST_NUMBERED else 0.4, 0, 1)
+    image = axes.imshow(share, cmap="Blues", norm=norm, interpolation="nearest")
     axes.set(xlabel="predicted", ylabel="actual", title=title)
     every = max(1, -(-num // _MOST_NAMED))
     if every > 1:
@@ -144,8 +147,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], title: str, fil
         axes.plot([value], [place], "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    axes.invert_yaxis()
-    axes.set(xlabel="difference", title=title)
+    axes.set(xlabel="difference", title=title, ylim=(len(rows) - 0.5, -0.5))
     return _write(figure, file)
 
 

@@ -46,6 +46,7 @@ class Judged:
         evaluation: settings.
         seed: of the bootstrap.
         request: hash of all that it follows from but the data.
+        remarks: what one should know of it.
     """
 
     project: str
@@ -56,6 +57,7 @@ class Judged:
     evaluation: Evaluation
     seed: int
     request: str
+    remarks: tuple[str, ...] = ()
 
 
 def make_split(predictions: Predictions, judged: Judged, folder: Path) -> Report:
@@ -97,7 +99,9 @@ def make_split(predictions: Predictions, judged: Judged, folder: Path) -> Report
         "confidence": judged.evaluation.confidence,
     }
     if about.reason or not len(predictions):
-        report = Report(**known, unseen=about.reason or "no batch came", remarks=list(about.remarks))
+        report = Report(
+            **known, unseen=about.reason or "no batch came", remarks=[*judged.remarks, *about.remarks]
+        )
         write_report(report, folder)
         return report
     settled = as_task(predictions, judged.evaluation.task)
@@ -113,7 +117,7 @@ def make_split(predictions: Predictions, judged: Judged, folder: Path) -> Report
         classes=[dict(line) for line in measured.classes],
         slices=_slices(settled, judged),
         worst=_worst(settled, judged.evaluation.num_worst),
-        remarks=[*about.remarks, *measured.remarks],
+        remarks=[*judged.remarks, *about.remarks, *measured.remarks],
         figures=[],
     )
     report = report.model_copy(update={"figures": _figures(report, settled, measured, folder)})

@@ -35,17 +35,18 @@ from bessemer.judgement.outputs import input_of
 from bessemer.judgement.preview import previewed
 from bessemer.judgement.recording import content_of
 from bessemer.judgement.report import Report, reports_of
-from bessemer.judgement.runs import BEST, find_checkpoint
+from bessemer.judgement.runs import BEST, changed_code, find_checkpoint
 from bessemer.tracking import (
+    TrackedRun,
     Version,
     check_store,
     create_version,
     describe_version,
     log_model,
+    tags_of,
     versions,
 )
 from bessemer.training.trainer import checkpoints_of, recorded_run
-from bessemer.utils.provenance import provenance
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import Saved, State
@@ -130,7 +131,7 @@ def register(
     with previewed(project, settings) as session:
         state = checkpoints_of(run_dir, settings).load(saved)
         model = _model(session, state, settings, reports)
-        facts = _facts(project, settings, session, state, name, model, run_dir, saved, choice)
+        facts = _facts(project, settings, session, state, name, model, tracked, saved, choice)
         text = card(facts, reports)
         if if_changed and same:
             changed = same[-1].description != text
@@ -238,7 +239,7 @@ def _facts(
     state: State,
     name: str,
     model: nn.Module,
-    run_dir: Path,
+    tracked: TrackedRun,
     saved: Saved,
     choice: str,
 ) -> Facts:
@@ -246,16 +247,16 @@ def _facts(
     data: dict[str, tuple[str, int | None]] = {}
     for number in sorted(session.loaders):
         dataset: Any = session.loaders[number].dataset
-        role = "trained on" if number in stepped else "judged by in training"
+        role = f"{'trained on' if number in stepped else 'judged by in training'} (loader {number})"
         size = len(dataset) if hasattr(dataset, "__len__") else None
         data[f"{role}, {type(dataset).__name__}"] = (content_of(dataset), size)
-    tags = provenance(project.root, project.source_sha256)
+    tags = tags_of(tracked)
     return Facts(
         name=name,
         purpose=purpose_of(project),
         kind=type(model).__name__,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        run=run_dir.name,
+        run=tracked.name,
         step=saved.step,
         choice=choice,
         sha256=saved.sha256,
@@ -263,6 +264,7 @@ def _facts(
         settings=_own_settings(settings),
         commit=tags.get("mlflow.source.git.commit", ""),
         is_dirty=tags.get("bessemer.git_dirty") == "true",
+        drift=changed_code(saved, settings, project),
     )
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bessemer.config.project import Project
 from bessemer.config.settings import Settings
 from bessemer.errors import ProjectError, nearest
 from bessemer.training.folders import CHECKPOINTS_FOLDER, RECORD_FILE, SETTINGS_FILE
+from bessemer.training.identity import identity_of
 from bessemer.training.trainer import checkpoints_of, storage_folder
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import Saved
 
 BEST, LAST = "best", "last"
+# What `training.identity` calls a file of code.
+_CODE = "code "
+_MOST_SHOWN = 4
 
 
 def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint: bool = True) -> Path:
@@ -94,3 +99,21 @@ def find_checkpoint(run_dir: Path, settings: Settings, asked: str = BEST) -> tup
             expected=f"best, last, or one of the steps {steps}",
         )
     return found[-1], "asked for"
+
+
+def changed_code(saved: Saved, settings: Settings, project: Project) -> str:
+    """Say which files of a project are not what they were when a checkpoint was made; "" if none is.
+
+    Args:
+        saved: the checkpoint.
+        settings: of the run.
+        project: whose code is run now.
+    """
+    now = identity_of(settings, [project.package_dir], {})
+    names = {name for name in (*now, *saved.identity) if name.startswith(_CODE)}
+    changed = sorted(name for name in names if now.get(name) != saved.identity.get(name))
+    if not saved.identity or not changed:
+        return ""
+    shown = ", ".join(name.removeprefix(_CODE) for name in changed[:_MOST_SHOWN])
+    more = f" and {len(changed) - _MOST_SHOWN} more" if len(changed) > _MOST_SHOWN else ""
+    return f"code has changed since the checkpoint was made: {shown}{more}"

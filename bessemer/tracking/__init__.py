@@ -25,6 +25,7 @@ from bessemer.tracking.runs import (
     logged_points,
     open_run,
     reopen_run,
+    tags_of,
 )
 from bessemer.tracking.store import ARTIFACTS_NAME, DATABASE_NAME, check_store, tracking_uri, without_password
 from bessemer.tracking.writer import MetricWriter
@@ -52,6 +53,7 @@ __all__ = [
     "serve_page",
     "server_command",
     "tag_version",
+    "tags_of",
     "tracking_uri",
     "versions",
     "weights_of",

@@ -112,6 +112,12 @@ def log_metrics(tracked: TrackedRun, metrics: Mapping[str, float], step: int) ->
         )
 
 
+def tags_of(tracked: TrackedRun) -> dict[str, str]:
+    """Return the tags of a run, such as the commit that it was trained from."""
+    with errors_named(tracked.uri):
+        return dict(client_of(tracked.uri).get_run(tracked.run_id).data.tags)
+
+
 def log_folder(tracked: TrackedRun, folder: Path, name: str) -> None:
     """Keep the files of a folder with a run that is already closed, under a folder of its artifacts."""
     with errors_named(tracked.uri):

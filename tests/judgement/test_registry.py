@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -24,9 +24,11 @@ from bessemer.errors import TrackingError
 from bessemer.judgement.making import Judged, make_split
 from bessemer.judgement.parts import joined
 from bessemer.judgement.report import CheckpointUsed
+from bessemer.judgement.runs import changed_code
 from bessemer.judgement.watching import Watch, Watcher
 from bessemer.tracking import create_version, open_run, tracking_uri, versions
-from bessemer.training.checkpoints import CheckpointStore, comparison
+from bessemer.training.checkpoints import CheckpointStore, Saved, comparison
+from bessemer.training.identity import identity_of
 from bessemer.training.trainer import record_run
 from runs import run_program
 
@@ -332,3 +334,14 @@ def test_a_damaged_report_is_named(place: Place, capsys: pytest.CaptureFixture[s
         assert "report.json is damaged: split" in capsys.readouterr().err
     finally:
         file.write_text(before)
+
+
+def test_code_that_has_changed_since_the_checkpoint_is_named(place: Place) -> None:
+    settings = place.settings()
+    identity = identity_of(settings, [place.project.package_dir], {})
+    saved = Saved("", 1, "", None, identity)
+    assert changed_code(saved, settings, place.project) == ""
+    other = {**identity, f"code {PACKAGE}/program.py": "before"}
+    assert changed_code(replace(saved, identity=other), settings, place.project) == (
+        f"code has changed since the checkpoint was made: {PACKAGE}/program.py"
+    )
