@@ -8,6 +8,7 @@ samples become rows of the table of predictions. The program is not changed by i
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,6 +64,28 @@ class _Batch:
     calls: list[tuple[int, Any]] = field(default_factory=list)
 
 
+class Hook:
+    """What is called with a model; a copy of the model has it too, and one that is saved has none.
+
+    Args:
+        tell: called with what torch hands to hooks; None to do nothing.
+    """
+
+    def __init__(self, tell: Callable[..., None] | None = None) -> None:
+        self._tell = tell
+
+    def __call__(self, *call: Any) -> None:
+        """Tell of a call of the model."""
+        if self._tell is not None:
+            self._tell(*call)
+
+    def __deepcopy__(self, _memo: object) -> Hook:
+        return self
+
+    def __reduce__(self) -> tuple[type[Hook], tuple[()]]:
+        return Hook, ()
+
+
 class Watcher(Observer):
     """The observer of one worker.
 
@@ -92,10 +115,8 @@ class Watcher(Observer):
     def model_placed(self, number: int, model: nn.Module) -> None:
         """Hook a model; calls that it makes of other placed models are its own affair."""
         self._models.append(model)
-        model.register_forward_pre_hook(self._call_began)
-        model.register_forward_hook(
-            lambda _model, _inputs, returned: self._call_ended(number, returned), always_call=True
-        )
+        model.register_forward_pre_hook(Hook(lambda *_: self._call_began()))
+        model.register_forward_hook(Hook(lambda *call: self._call_ended(number, call[-1])), always_call=True)
 
     def loader_made(self, loader: Loader[Any]) -> None:
         """Learn what the program calls a loader."""
@@ -185,7 +206,7 @@ class Watcher(Observer):
 
     # Calls of models
 
-    def _call_began(self, _model: nn.Module, _inputs: Any) -> None:
+    def _call_began(self) -> None:
         self._in_call += 1
 
     def _call_ended(self, number: int, returned: Any) -> None:

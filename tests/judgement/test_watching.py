@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -358,6 +359,21 @@ def test_a_project_may_predict_itself(tmp_path: Path) -> None:
         assert np.array_equal(found.columns["scores"], -classifier()(data.x).detach().numpy())
     (found,) = predictions(twice, tmp_path, split="train", predict=f"{__name__}:negated")
     assert len(found) == NUM_TRAIN
+
+
+def test_a_model_may_be_copied_and_saved_whole_while_it_is_watched(tmp_path: Path) -> None:
+    def copying(run: Run) -> None:
+        def test(run: Run, model: nn.Module, loader: Any) -> None:
+            own_test(run, copy.deepcopy(model), loader)
+            run.save(model, "model.pt")
+
+        program(run, test)
+
+    (found,) = predictions(copying, tmp_path)
+    assert len(found) == NUM_TEST
+    saved = torch.load(tmp_path / "model.pt", weights_only=False)
+    x = Numbers(NUM_TEST, 2).x
+    assert torch.equal(saved(x), classifier()(x))
 
 
 def test_data_without_labels_are_not_taken_for_something_else(tmp_path: Path) -> None:
