@@ -168,6 +168,13 @@ def test_the_area_under_the_curve_counts_ties_half(rows: list[tuple[int, bool]])
         assert found == pytest.approx(sk.roc_auc_score(positive, score), rel=1e-12)
 
 
+def test_ties_share_their_mean_rank() -> None:
+    first = np.array([1.0, 1.0, 1.0, 2.0, 3.0, 3.0])
+    second = np.array([2.0, 1.0, 3.0, 3.0, 3.0, 4.0])
+    expected = spearman_corrcoef(torch.from_numpy(first), torch.from_numpy(second))
+    assert spearman(first, second, np.ones((1, 6)))[0] == pytest.approx(float(expected), abs=1e-5)
+
+
 def test_a_constant_has_no_rank_correlation() -> None:
     values = np.arange(5.0)
     assert np.isnan(spearman(values, np.ones(5), np.ones((1, 5)))[0])
