@@ -71,11 +71,11 @@ def evaluate(
         run, request = as_request(where, chosen.name, model, run, split, if_changed)
     else:
         request = Request(checkpoint, split, if_changed=if_changed)
-    run_dir = find_run(where, chosen.name, run)
-    settings = settings_of(chosen, context.args, run_dir)
-    if not json_output:
-        say(console, f"judging run {run_dir.name} of {chosen.name}")
     try:
+        run_dir = find_run(where, chosen.name, run)
+        settings = settings_of(chosen, context.args, run_dir)
+        if not json_output:
+            say(console, f"judging run {run_dir.name} of {chosen.name}")
         found = judge(chosen, settings, run_dir, request)
     finally:
         if request.weights is not None:

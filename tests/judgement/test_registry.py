@@ -23,6 +23,7 @@ from bessemer.config.settings import Settings
 from bessemer.errors import TrackingError
 from bessemer.judgement.making import Judged, make_split
 from bessemer.judgement.parts import joined
+from bessemer.judgement.registered import as_request
 from bessemer.judgement.report import CheckpointUsed
 from bessemer.judgement.runs import changed_code
 from bessemer.judgement.watching import Watch, Watcher
@@ -236,6 +237,26 @@ def test_what_is_registered_predicts_what_the_checkpoint_does(place: Place) -> N
     store.close()
     expected = torch.nn.functional.linear(torch.from_numpy(x), weights["weight"], weights["bias"])
     assert np.array_equal(loaded.predict(x), expected.numpy())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_registered_model_is_judged_in_the_run_that_it_came_from(place: Place) -> None:
+    assert place.run(*REGISTER, "good", *named("judged_again")) == 0
+    place.train("newer", 0.3)
+    for reference in ("judged_again", "judged_again@challenger", "judged_again/1"):
+        run, request = as_request(place.settings(), "judged", reference, "", "", False)
+        assert (run, request.registered) == ("good", "judged_again/1")
+        assert request.weights is not None
+        weights = torch.load(request.weights, weights_only=True)
+        request.weights.unlink()
+        store = CheckpointStore(str(place.folder / "runs" / "judged" / "good" / "checkpoints"), 2)
+        saved = store.complete()[-1]
+        state = store.load(saved)
+        store.close()
+        assert request.checkpoint == str(saved.step)
+        assert torch.equal(weights["weight"], state["tracked"]["model"]["weight"])
+    with pytest.raises(TrackingError, match="has no version 'judged_again/9'"):
+        as_request(place.settings(), "judged", "judged_again/9", "", "", False)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -376,6 +376,24 @@ def test_a_model_may_be_copied_and_saved_whole_while_it_is_watched(tmp_path: Pat
     assert torch.equal(saved(x), classifier()(x))
 
 
+def test_other_weights_are_judged_by_the_same_loop(tmp_path: Path) -> None:
+    trained(plain, tmp_path)
+    store = store_of(tmp_path)
+    state = store.load(store.complete()[-1])
+    store.close()
+    file = tmp_path / "weights.pt"
+    torch.save({"weight": -classifier().weight.detach()}, file)
+    watch = Watch(tmp_path / "parts", "", Evaluation(), weights=file)
+    watch.folder.mkdir()
+    run_program(plain, tmp_path, resume=state, mode="evaluate", observer=Watcher(watch, 0))
+    (found,) = joined(watch.folder)
+    expected = -classifier()(Numbers(NUM_TEST, 2).x).detach().numpy()
+    assert np.array_equal(found.columns["scores"], expected)
+    torch.save({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, file)
+    with pytest.raises(UserError, match="none of the program's: Linear has no bias"):
+        run_program(plain, tmp_path, resume=state, mode="evaluate", observer=Watcher(watch, 0))
+
+
 def test_data_without_labels_are_not_taken_for_something_else(tmp_path: Path) -> None:
     def unlabelled(run: Run) -> None:
         def test(run: Run, model: nn.Module, loader: Any) -> None:
