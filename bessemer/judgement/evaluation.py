@@ -32,6 +32,7 @@ from bessemer.judgement.report import (
     folder_name,
     reports_of,
     request_of,
+    write_report,
 )
 from bessemer.judgement.runs import BEST, changed_code, find_checkpoint
 from bessemer.tracking import TrackedRun, check_store, log_folder, log_metrics
@@ -211,15 +212,25 @@ def _kept(entry: str, root: Path, parts: Path, judged: Judged, tracked: TrackedR
         folder = parts / f"split-{number}"
         folder.mkdir()
         made.append((make_split(predictions, judged, folder), folder))
-    if tracked is not None:
-        _track(tracked, [report for report, _ in made], [folder for _, folder in made])
-    for report, folder in made:
-        target = root / folder_name(report.split)
-        old = parts / f"old-{target.name}"
-        if target.exists():
-            target.rename(old)
-        folder.rename(target)
+    try:
+        if tracked is not None:
+            _track(tracked, [report for report, _ in made], [folder for _, folder in made])
+    except BaseException:
+        # What was found is kept all the same, and is not relied on: the next time it is done again.
+        for report, folder in made:
+            write_report(report.model_copy(update={"request": ""}), folder)
+        raise
+    finally:
+        for report, folder in made:
+            _put(folder, root / folder_name(report.split), parts)
     return Evaluation(root.parent, judged.checkpoint.step, program, tuple(report for report, _ in made))
+
+
+def _put(folder: Path, target: Path, parts: Path) -> None:
+    """Put a folder in the place of another, which goes."""
+    if target.exists():
+        target.rename(parts / f"old-{target.name}")
+    folder.rename(target)
 
 
 def _track(tracked: TrackedRun, reports: list[Report], folders: list[Path]) -> None:

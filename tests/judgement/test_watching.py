@@ -16,11 +16,13 @@ from torch.nn import functional
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from bessemer.config.judgement_settings import Evaluation
-from bessemer.errors import DataError, UserError
+from bessemer.errors import DataError, TrackingError, UserError
+from bessemer.judgement.evaluation import _kept
 from bessemer.judgement.making import Judged, make_split
 from bessemer.judgement.parts import Predictions, joined
-from bessemer.judgement.report import CheckpointUsed, Report
+from bessemer.judgement.report import CheckpointUsed, Report, reports_of
 from bessemer.judgement.watching import Watch, Watcher
+from bessemer.tracking import TrackedRun
 from bessemer.training.checkpoints import CheckpointStore
 from bessemer.training.run import Run
 from bessemer.utils.collectives import Group
@@ -392,6 +394,19 @@ def test_other_weights_are_judged_by_the_same_loop(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, file)
     with pytest.raises(UserError, match="none of the program's: Linear has no bias"):
         run_program(plain, tmp_path, resume=state, mode="evaluate", observer=Watcher(watch, 0))
+
+
+def test_what_was_found_is_kept_when_mlflow_has_gone_away_and_is_not_relied_on(tmp_path: Path) -> None:
+    predictions(plain, tmp_path)
+    root = tmp_path / "run" / "evaluation"
+    root.mkdir(parents=True)
+    used = CheckpointUsed(step=1, sha256="0", path="", choice="")
+    judged = Judged("p", "run", "", used, {"test/right": 3.0}, Evaluation(), 0, "sure")
+    gone = TrackedRun("http://127.0.0.1:9", "0", "0", "run")
+    with pytest.raises(TrackingError):
+        _kept("p", root, tmp_path / "parts-1", judged, gone)
+    (report,) = reports_of(root.parent)
+    assert (report.request, report.program, len(report.metrics)) == ("", {"test/right": 3.0}, 7)
 
 
 def test_data_without_labels_are_not_taken_for_something_else(tmp_path: Path) -> None:
