@@ -134,7 +134,7 @@ def test_the_best_checkpoint_becomes_a_model_that_predicts_the_same_and_passes_a
     assert "not promoted" in refused.stdout
     verb(judged, "promote", "--registry.threshold", "0.1")
     aliases = MlflowClient(uri).get_registered_model("digits").aliases
-    assert aliases == {"challenger": "1", "champion": "1"}
+    assert {name: int(number) for name, number in aliases.items()} == {"challenger": 1, "champion": 1}
     by_model = report_of(judged, "--model", "digits@champion")
     assert by_model["checkpoint"]["registered"] == "digits/1"
     assert by_model["metrics"] == by_checkpoint["metrics"]
