@@ -109,11 +109,8 @@ drill: $(STAMP) ## Kill, stop and starve training in many ways; no number may ch
 soak: $(STAMP) ## Kill workers and drivers KILLS times, and log what came of it in docs/soak.md
 	@$(BESSEMER) drill --project $(PROJECT) --soak $(KILLS) $(ARGS)
 
-<<<<<<< HEAD
-BENCHMARKS := startup steps loaders sources epochs seeking checkpoints recovery analysis
-=======
-BENCHMARKS := startup steps loaders epochs seeking checkpoints recovery analysis validation
->>>>>>> eb50d545dd4c5cca48ccdbdcf66a25a8c2f55449
+BENCHMARKS := startup steps loaders sources epochs seeking checkpoints recovery analysis \
+	preprocess validation
 
 benchmark: $(STAMP) ## Measure against what one would use instead (hours; PAIRS=5 RESULTS=benchmarks/results)
 	@mkdir -p $(RESULTS)

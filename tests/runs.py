@@ -14,6 +14,7 @@ from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
 from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.monitor import Monitor
+from bessemer.training.observing import Observer
 from bessemer.training.outlet import Outlet
 from bessemer.training.run import Run
 from bessemer.training.session import Session, closing
@@ -116,6 +117,7 @@ def run_program(
     stop_wished: Callable[[], bool] = lambda: False,
     check_data: bool = False,
     stopwatch: Stopwatch | None = None,
+    observer: Observer | None = None,
 ) -> Ran:
     """Run a program to its end, as `training.worker` does, without Ray and without MLflow.
 
@@ -133,6 +135,7 @@ def run_program(
         check_data: whether other data than those of the checkpoint are refused.
         stop_wished: whether the run was asked to end at its next step.
         stopwatch: counts for the account of the run.
+        observer: looks at what the program does.
     """
     settings = settings or settings_with()
     group = group or Group()
@@ -150,6 +153,7 @@ def run_program(
         stop_wished=stop_wished,
         check_data=check_data,
         stopwatch=stopwatch or Stopwatch(),
+        observer=(observer := observer or Observer()),
     )
     seed_generators(settings.data.seed if seed is None else seed)
     result = None
@@ -159,6 +163,7 @@ def run_program(
             session.finish()
         except ProgramInspected:
             pass
+        observer.finish()
         if store is not None:
             store.wait()
     return Ran(

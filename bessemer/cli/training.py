@@ -1,4 +1,4 @@
-"""Verbs that train or judge: `train`, `evaluate`, `tune`, `drill`."""
+"""Verbs that train: `train`, `tune`, `drill`."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def train(
 ) -> None:
     """Train a project; settings follow as --name value."""
     from bessemer.data.validation.verdict import admit
+    from bessemer.judgement.runs import find_run, settings_file_of
     from bessemer.reports import show_outcome
     from bessemer.training.cluster import disconnect
-    from bessemer.training.evaluation import find_run, settings_file_of
     from bessemer.training.trainer import Resume, fit, is_complete
 
     console = console_for()
@@ -106,37 +106,6 @@ def train(
     # Before the result is shown, so that no late message of Ray's stands in it.
     disconnect()
     show_outcome(console, chosen.name, outcome)
-
-
-@verbs.command(context_settings=PASS_ON)
-def evaluate(
-    context: typer.Context,
-    project: ProjectOption,
-    run: Annotated[str, typer.Option("--run", help="Name of the run; default: the newest.")] = "",
-    json_output: JsonOption = False,
-) -> None:
-    """Judge the best checkpoint of a run with the project's own evaluation."""
-    import json
-
-    from bessemer.training.evaluation import evaluate as judge
-    from bessemer.training.evaluation import find_run, settings_file_of
-
-    console = console_for(json_output)
-    chosen = ready(project, console)
-    run_dir = find_run(sections(chosen, context.args, None), chosen.name, run)
-    loaded = load(chosen, context.args, settings_file_of(run_dir))
-    found = judge(
-        chosen.entry,
-        loaded.settings,
-        run_dir,
-        search_path=[str(chosen.root)],
-    )
-    if json_output:
-        print(json.dumps({"run": str(found.run_dir), "step": found.step, "metrics": found.metrics}))
-        return
-    console.print(f"run {found.run_dir.name}, checkpoint at step {found.step}", highlight=False)
-    for name, value in found.metrics.items():
-        console.print(f"  {name} {value:.6g}", highlight=False)
 
 
 @verbs.command(context_settings=PASS_ON)

@@ -31,6 +31,11 @@ class Evaluation(Section):
         description="Parts of the data to measure on their own: columns or keys of a sample, or "
         "package.module:function that gets a sample and returns a name.",
     )
+    predict: str = Field(
+        "",
+        description="package.module:function that gets the model (a list of them, if the program places "
+        "several) and a batch, and returns scores and target; empty: the program's evaluation is watched.",
+    )
     num_worst: int = Field(16, ge=0, description="Samples with the largest loss that are shown (count).")
     num_bins: int = Field(15, ge=2, description="Bins of the calibration (count).")
 
@@ -39,6 +44,14 @@ class Registry(Section):
     """How a model is registered, and what it must hold to be promoted."""
 
     name: str = Field("", description="Name of the registered model; empty: the project's name.")
+    model: str = Field(
+        "",
+        description="Which model of the program, as run.track calls it; empty: the one that was judged, "
+        "or the only one.",
+    )
+    split: str = Field(
+        "", description="Data that the metric is of; empty: those that the program judges itself on."
+    )
     metric: str = Field(
         "", description="Metric that decides, as `bessemer evaluate` calls it; empty: checkpoint.best_metric."
     )

@@ -165,6 +165,25 @@ class Loader(Generic[Batch]):
         """Whether a loop can begin at any position."""
         return self._settings.order == "canonical"
 
+    def judge(self, dataset: Dataset[Any]) -> None:
+        """Give out all of another data set from now on, in its own order, in batches as before."""
+        before = self.torch_loader
+        self.close()
+        self._feed = self._fetcher = self._signature = None
+        if dataset is not before.dataset:
+            self._stored = None
+        size = before.batch_size
+        if size is None and before.batch_sampler is not None:
+            size = getattr(before.batch_sampler, "batch_size", None) or 1
+        self.torch_loader = DataLoader(
+            dataset,
+            batch_size=size,
+            collate_fn=before.collate_fn,
+            pin_memory=before.pin_memory,
+            worker_init_fn=before.worker_init_fn,
+        )
+        self._drawn = DrawnBatches(self.torch_loader, self._key)
+
     def close(self) -> None:
         """End the stream, if one runs."""
         feed = self.__dict__.get("_feed")

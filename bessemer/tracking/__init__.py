@@ -4,16 +4,28 @@ One training run is one MLflow run, however often its workers die: the driver cr
 `open_run`, the main worker writes to it by id through a `MetricWriter`, and the driver closes it.
 """
 
-from bessemer.tracking.models import log_model
+from bessemer.tracking.models import LoggedModel, log_model
 from bessemer.tracking.page import serve_page, server_command
+from bessemer.tracking.registry import (
+    Version,
+    create_version,
+    describe_version,
+    find_version,
+    move_alias,
+    tag_version,
+    versions,
+    weights_of,
+)
 from bessemer.tracking.runs import (
     Status,
     TrackedRun,
     close_run,
+    log_folder,
     log_metrics,
     logged_points,
     open_run,
     reopen_run,
+    tags_of,
 )
 from bessemer.tracking.store import ARTIFACTS_NAME, DATABASE_NAME, check_store, tracking_uri, without_password
 from bessemer.tracking.validation import log_validation
@@ -22,19 +34,30 @@ from bessemer.tracking.writer import MetricWriter
 __all__ = [
     "ARTIFACTS_NAME",
     "DATABASE_NAME",
+    "LoggedModel",
     "MetricWriter",
     "Status",
     "TrackedRun",
+    "Version",
     "check_store",
     "close_run",
+    "create_version",
+    "describe_version",
+    "find_version",
+    "log_folder",
     "log_metrics",
     "log_model",
     "log_validation",
     "logged_points",
+    "move_alias",
     "open_run",
     "reopen_run",
     "serve_page",
     "server_command",
+    "tag_version",
+    "tags_of",
     "tracking_uri",
+    "versions",
+    "weights_of",
     "without_password",
 ]

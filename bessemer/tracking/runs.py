@@ -112,6 +112,18 @@ def log_metrics(tracked: TrackedRun, metrics: Mapping[str, float], step: int) ->
         )
 
 
+def tags_of(tracked: TrackedRun) -> dict[str, str]:
+    """Return the tags of a run, such as the commit that it was trained from."""
+    with errors_named(tracked.uri):
+        return dict(client_of(tracked.uri).get_run(tracked.run_id).data.tags)
+
+
+def log_folder(tracked: TrackedRun, folder: Path, name: str) -> None:
+    """Keep the files of a folder with a run that is already closed, under a folder of its artifacts."""
+    with errors_named(tracked.uri):
+        client_of(tracked.uri).log_artifacts(tracked.run_id, str(folder), name)
+
+
 def logged_points(tracked: TrackedRun) -> list[tuple[str, int, float]]:
     """Return (name, step, value) of all that was logged in a run, twice what was logged twice."""
     with errors_named(tracked.uri):

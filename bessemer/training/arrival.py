@@ -65,3 +65,4 @@ def arrive(session: Session, entered: LoaderPass[Any] | None) -> None:
     session.outlet.muted = False
     session.resumes_in_turn = state["active"] is not None
     session.resume = None
+    session.given.observer.arrived(session)

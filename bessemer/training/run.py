@@ -109,6 +109,7 @@ class Run:
             session.reducer.watch(model)
             session.outlet.event(summarise(model))
             session.keep_example(model)
+            session.given.observer.model_placed(len(session.models) - 1, model)
         return model
 
     def track(self, **objects: Any) -> None:
@@ -184,11 +185,12 @@ class Run:
             number=number,
             settings=self.settings.data,
             group=session.group,
-            observer=session.passes,
+            observer=session.given.observer.over(session.passes),
             open_source=session.given.open_source,
             stored=session.stored_samples(dataset, number),
         )
         session.add_loader(loader)
+        session.given.observer.loader_made(loader)
         return loader
 
     def stream(

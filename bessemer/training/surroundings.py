@@ -12,6 +12,7 @@ import torch
 from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.observing import Observer
 from bessemer.training.outlet import Outlet
 from bessemer.training.positions import PositionFile
 from bessemer.training.stopwatch import Stopwatch
@@ -50,6 +51,7 @@ class Surroundings:
         position: where it says at which batch it is, or None.
         stopwatch: counts for the account of the run.
         package: of the project, names what is stored for it.
+        observer: looks at what the program does.
     """
 
     settings: Settings
@@ -67,3 +69,4 @@ class Surroundings:
     position: PositionFile | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     package: str = ""
+    observer: Observer = field(default_factory=Observer)

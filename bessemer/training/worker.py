@@ -32,6 +32,7 @@ from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
 from bessemer.training.last_words import crashes_written, mark, opened_position
 from bessemer.training.monitor import Attempt, Monitor
 from bessemer.training.notices import Notices, sigterm_noted
+from bessemer.training.observing import Observer
 from bessemer.training.opening import Streams
 from bessemer.training.outlet import Outlet, prints_of
 from bessemer.training.placement import Placement
@@ -69,6 +70,7 @@ class Job:
         identity: what the run is made of; its checkpoints carry it.
         resumed: whether an earlier driver has trained this run.
         allow_drift: whether the data may differ from those that made the checkpoint.
+        observe: makes what looks at the program on this worker, given its number, pickled; or None.
         folder: where the driver was started; relative paths of the program are meant from there.
     """
 
@@ -85,6 +87,7 @@ class Job:
     identity: Mapping[str, str] = field(default_factory=dict)
     resumed: bool = False
     allow_drift: bool = False
+    observe: bytes | None = None
     folder: str = field(default_factory=os.getcwd)
 
 
@@ -167,6 +170,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         position=position,
         stopwatch=stopwatch,
         package=package_of(job.program),
+        observer=cloudpickle.loads(job.observe)(group.rank) if job.observe else Observer(),
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -269,10 +273,10 @@ def _run_program(job: Job, session: Session) -> Exception | RunStopped | None:
             program = resolve_function(job.program, list(job.search_path))
         else:
             program = cloudpickle.loads(job.program)
-        program(run, run.settings)
-        session.finish()
-        return None
-    except ProgramInspected:
+        with contextlib.suppress(ProgramInspected):
+            program(run, run.settings)
+            session.finish()
+        session.given.observer.finish()
         return None
     except RunStopped as stopped:
         return stopped

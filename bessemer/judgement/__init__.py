@@ -1,0 +1,1 @@
+"""Judges trained models: evaluates, compares, registers and promotes them."""
