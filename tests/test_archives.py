@@ -208,6 +208,7 @@ LINK = stat.S_IFLNK | 0o777
         pytest.param(tar_of({"x/" * 300 + "a": b""}), "folders deep", id="deep"),
         pytest.param(tar_of({"y" * 300: b""}), "damaged", id="long name"),
         pytest.param(b"no archive at all", "no archive", id="text"),
+        pytest.param(b"\n<!DOCTYPE html><html>", "no archive .*but a web page", id="web page"),
         pytest.param(b"", "no archive", id="nothing"),
         pytest.param(tar_of(FILES, "w:gz")[:-40], "damaged", id="tar.gz that ends early"),
         pytest.param(tar_of(FILES)[:3000], "damaged", id="tar that ends early"),
@@ -312,6 +313,16 @@ def test_a_second_call_unpacks_nothing(tmp_path: Path) -> None:
     (data / "a.zip").unlink()
     assert get(archive, data / "a", data).status == "unpacked"
     assert sorted(path.name for path in data.iterdir()) == [".bessemer", "a"]
+
+
+def test_data_that_cannot_be_written_are_good_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, data = tmp_path / "a.zip", tmp_path / "data"
+    archive.write_bytes(zip_of(FILES))
+    get(archive, data / "a", data)
+    monkeypatch.setattr("os.open", lambda *_: pytest.fail("something is opened to write"))
+    assert get(archive, data / "a", data).unpacked is None
 
 
 def test_a_copy_of_the_data_is_known_and_one_that_lacks_files_is_not(tmp_path: Path) -> None:

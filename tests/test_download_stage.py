@@ -60,6 +60,8 @@ def urls(*addresses: str, **how: Any) -> Data:
     [
         ([{"url": "https://host/"}], "has no name"),
         ([{"url": "https://host/a"}, {"url": "https://other/a"}], "two of data.files are put into data/a"),
+        ([{"url": "https://host/a", "target": "a\0b"}], "no name of a file"),
+        ([{"url": "https://host/a", "target": "a\udcff", "unpack": "a\ud800"}], "no name of a file"),
         ([{"url": "ttps://host/a"}], "nothing opens ttps://"),
         ([{"url": "https://host/a", "mirrors": ["ttps://host/a"]}], "nothing opens ttps://"),
         ([{"url": "https://host/a.zip", "unpack": "data"}], "which has data in it"),
@@ -157,22 +159,21 @@ def test_ctrl_c_ends_soon_and_the_next_call_goes_on(
             if num_bytes > 2**16:
                 begun.set()
 
-    join = threading.Thread.join
-
-    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
-        if begun.wait(5) and thread.name == "download-0" and not interruptions:
+    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread() and begun.is_set() and not interruptions:
             interruptions.append(1)
             raise KeyboardInterrupt
-        join(thread, timeout)
+        return wait(event, timeout)
 
     interruptions: list[int] = []
+    wait = threading.Event.wait
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "join", interrupted)
+        patch.setattr(threading.Event, "wait", interrupted)
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             run(data, Watching())
     assert time.monotonic() - start < 3
-    assert not list(Path("data").glob("[!.]*"))
+    assert {path.suffix for path in Path("data").iterdir()} <= {"", ".part", ".json"}
     num_asked = len(server.asked)
     server.released.set()
     report = run(data)
@@ -280,6 +281,16 @@ def test_offline_does_not_call_the_project_and_says_so(
     assert f"what download(settings) in {PACKAGE}/data/preprocessing.py" in out
     assert "is not called with --offline" in out
     assert entry(["data", "download", "-p", "fetching", "--offline", "--force"]) == 2
+
+
+def test_a_failure_of_the_project_is_named_with_its_line(
+    project: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write("", "import json\n\ndef download(settings):\n    json.loads('{')\n")
+    assert entry(["data", "download", "-p", "fetching"]) == 1
+    error = capsys.readouterr().err
+    assert f"{PACKAGE}/data/preprocessing.py of project fetching failed, line 4: json.loads('{{')" in error
+    assert "JSONDecodeError: Expecting property name" in error
 
 
 @pytest.mark.parametrize(

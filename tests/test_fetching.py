@@ -67,6 +67,7 @@ def test_what_happens_is_printed(
     url = server.serve("b.csv", CONTENT)
     for _ in range(2):
         fetch(url, tmp_path / "b.csv")
-    first, second = capsys.readouterr().out.splitlines()
+    first, checksum, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{tmp_path / 'b.csv'}: 10.0 kB from {url} in ")
+    assert checksum == f"    not checked, no SHA-256 was given; it is {SHA256}"
     assert second == f"{tmp_path / 'b.csv'}: is there, 10.0 kB"

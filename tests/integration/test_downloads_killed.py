@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,13 @@ PROGRAM = """
 import sys
 from bessemer.data.fetching import fetch
 fetch(sys.argv[1], "data/a.bin", sys.argv[2])
+"""
+UNPACKING = """
+from bessemer.config.data_settings import Data
+from bessemer.data.downloads.report import Listener
+from bessemer.data.downloads.stage import download, means_for
+data = Data.model_validate({"files": [{"url": "many.zip", "unpack": "data/many"}]})
+download(data, means_for(data, Listener()))
 """
 
 
@@ -101,3 +109,19 @@ def test_who_waits_for_a_process_that_is_killed_goes_on_where_that_was(
     assert server.ranges()[0] == ""
     assert server.ranges()[1].startswith("bytes=")
     assert (tmp_path / "data" / "a.bin").read_bytes() == CONTENT
+
+
+def test_an_unpacking_that_is_killed_leaves_no_folder_and_is_done_again(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(5000):
+            archive.writestr(f"{number}.txt", f"{number}")
+    unpacking = tmp_path / "data" / ".many.unpacking"
+    process = subprocess.Popen([sys.executable, "-c", UNPACKING], cwd=tmp_path)
+    wait_for(unpacking.exists)
+    process.kill()
+    process.wait(30)
+    assert unpacking.exists()
+    assert not (tmp_path / "data" / "many").exists()
+    subprocess.run([sys.executable, "-c", UNPACKING], cwd=tmp_path, check=True, timeout=60)
+    assert len(list((tmp_path / "data" / "many").iterdir())) == 5000
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".bessemer", "many", "many.zip"]

@@ -7,6 +7,7 @@ file that comes with an installed package, or a path on this machine.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
@@ -121,6 +122,6 @@ def file_name(address: str) -> str:
 def joined(place: str, name: str) -> str:
     """Return the address of a file, by its relative name, in a folder or below a URL."""
     if not scheme_of(place):
-        return str(Path(place).expanduser() / name)
+        return str(Path(os.path.expanduser(place)) / name)
     parts = urlsplit(place)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +15,7 @@ from bessemer.data.downloads.report import DownloadReport
 from bessemer.data.downloads.show import shown_on, summary_of
 from bessemer.data.downloads.stage import download, look, means_for
 from bessemer.data.fetching import fetching_with
-from bessemer.errors import UserError
+from bessemer.errors import BessemerError, DataError, UserError
 
 
 def run_download(
@@ -65,9 +67,27 @@ def run_download(
             return report
         report = download(data, means)
         if own is not None:
-            with fetching_with(data, means) as fetched:
+            with fetching_with(data, means) as fetched, _named(room):
                 own(settings)
             report = DownloadReport((*report.files, *fetched))
     summary = f": {summary_of(report)}" if report.files else ""
     say(f"download of {project.name} is done{summary}")
     return report
+
+
+@contextlib.contextmanager
+def _named(room: str) -> Iterator[None]:
+    """Say where the project's own code failed; what it raises on purpose through `fetch` is said already."""
+    try:
+        yield
+    except BessemerError:
+        raise
+    except Exception as error:
+        frames = [x for x in traceback.extract_tb(error.__traceback__) if x.filename != __file__]
+        place = next((x for x in reversed(frames) if x.filename == frames[0].filename), None)
+        line = f", line {place.lineno}: {place.line}" if place is not None else ""
+        raise DataError(
+            f"download(settings) in {room} failed{line}\n{type(error).__name__}: {error}",
+            expected="a function that returns when all it fetches is there",
+            todo="bessemer --debug data download shows where it came from",
+        ) from error

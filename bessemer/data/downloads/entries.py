@@ -23,6 +23,8 @@ from typing import IO, Any, Literal, Self
 Kind = Literal["file", "folder", "symlink", "hardlink", "other"]
 
 _ENCRYPTED = 0x1
+# What servers send in place of a file, to have somebody log in or agree.
+_WEB_PAGES = (b"<!doctype html", b"<html", b"<?xml")
 _MOST_LINK_BYTES = 4096
 _TAR_BLOCK_BYTES = 512
 _TAR_NAME = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst)\b")
@@ -81,7 +83,12 @@ def entries_of(archive: Path) -> Iterator[Iterator[Entry]]:
             yield _of_zip(stack.enter_context(zipfile.ZipFile(archive)))
             return
         else:
-            raise ArchiveError("it is no archive that is known here: zip, tar, gz, bz2, xz or zst")
+            what = (
+                "a web page"
+                if start.lstrip().lower().startswith(_WEB_PAGES)
+                else "nothing that is known here"
+            )
+            raise ArchiveError(f"it is no archive (zip, tar, gz, bz2, xz or zst), but {what}")
         yield _of_tar(tar)
 
 

@@ -26,7 +26,7 @@ from bessemer.data.downloads.unpacking import Limits, unpack
 from bessemer.errors import DataError
 
 # A place behind which there is another is borne with for less.
-_TRIES_BEFORE_THE_NEXT = 2
+_TRIES_BEFORE_THE_NEXT = 3
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _nowhere(wanted: Wanted, skipped: list[str], wrong: list[str]) -> DataError:
 
 
 def _unpack_alone(wanted: Wanted, folder: Path, report: FileReport, means: Means) -> FileReport:
-    if report.status == "unpacked":
+    if report.status == "unpacked" or _is_unpacked(folder, report, wanted, means):
         return report
     folder.parent.mkdir(parents=True, exist_ok=True)
 
@@ -212,12 +212,16 @@ def _unpack_alone(wanted: Wanted, folder: Path, report: FileReport, means: Means
         means.listener.note(wanted.name, f"another process unpacks it into {folder}; waiting for that")
 
     with exclusive(folder.with_name(f".{folder.name}.lock"), means.sleep, waits):
-        sha256 = report.sha256 or means.memory.sha256(wanted.target)
-        known = means.memory.folder(folder)
-        if known is not None and known.archive_sha256 == sha256 and not means.is_forced:
+        if _is_unpacked(folder, report, wanted, means):  # another process may have done it
             return report
-        _check_replaceable(folder, known, means.is_forced)
+        _check_replaceable(folder, means.memory.folder(folder), means.is_forced)
+        sha256 = report.sha256 or means.memory.sha256(wanted.target)
         return _unpack(wanted, folder, replace(report, sha256=sha256), means)
+
+
+def _is_unpacked(folder: Path, report: FileReport, wanted: Wanted, means: Means) -> bool:
+    known = None if means.is_forced else means.memory.folder(folder)
+    return known is not None and known.archive_sha256 == (report.sha256 or means.memory.sha256(wanted.target))
 
 
 def _check_replaceable(folder: Path, known: KnownFolder | None, is_forced: bool) -> None:

@@ -53,6 +53,8 @@ def wanted_files(data: Data) -> tuple[Wanted, ...]:
 
 def wanted_file(url: str, target: Path, sha256: str, mirror: str, folder: Path) -> Wanted:
     """Return one file that code asks for."""
+    for path in (target, folder):
+        _check_path(path)
     place = os.path.relpath(target, folder)
     name = target.name if place.startswith("..") else place
     for address in filter(None, (mirror, url)):
@@ -69,12 +71,22 @@ def _wanted(file: DataFile, data: Data) -> Wanted:
             expected="a name for what is fetched",
             todo='give it one in data.files: target = "data/name.csv"',
         )
-    target = Path(file.target).expanduser() if file.target else folder / named
+    target = Path(os.path.expanduser(file.target)) if file.target else folder / named
     first = wanted_file(file.url, target, file.sha256, data.mirror, folder)
     for address in file.mirrors:
         check_address(address)
-    unpack = Path(file.unpack).expanduser() if file.unpack else None
+    _check_path(file.unpack)
+    unpack = Path(os.path.expanduser(file.unpack)) if file.unpack else None
     return Wanted(first.name, (*first.places, *file.mirrors), target, file.sha256, unpack)
+
+
+def _check_path(path: str | Path) -> None:
+    try:
+        is_path = "\0" not in str(path) and os.fsencode(path) is not None
+    except UnicodeEncodeError:
+        is_path = False
+    if not is_path:
+        raise SettingsError(f"{str(path)!r} is no name of a file", expected="a path on this machine")
 
 
 def _check_different(paths: Iterable[Path], what: str) -> None:

@@ -52,11 +52,13 @@ def line_of(report: FileReport) -> str:
         elif report.place:
             parts.append(f"from {report.place}")
     else:
-        speed = report.num_received_bytes / max(report.duration_s, 1e-3)
         parts.append(f"{size(report.num_bytes)} from {report.place} in {duration(report.duration_s)}")
-        parts.append(f"({size(speed)}/s)" if report.duration_s >= 1 else "")
+        about = []
+        if report.duration_s >= 1:
+            about.append(f"{size(report.num_received_bytes / report.duration_s)}/s")
         if report.num_resumed_bytes:
-            parts.append(f"({size(report.num_resumed_bytes)} were here)")
+            about.append(f"{size(report.num_resumed_bytes)} were here")
+        parts.append(f"({', '.join(about)})" if about else "")
         parts.append("as its SHA-256 says" if report.is_checked else "")
     text = f"{report.path}: {' '.join(part for part in parts if part)}"
     if report.unpacked is not None:
@@ -111,8 +113,12 @@ class Lines(Listener):
 
     def ended(self, name: str, report: FileReport | None) -> None:
         """Print what came of it."""
-        if report is not None:
-            self.say(line_of(report))
+        if report is None:
+            return
+        lines = [line_of(report)]
+        if report.status == "fetched" and not report.is_checked:
+            lines.append(f"    not checked, no SHA-256 was given; it is {report.sha256}")
+        self.say("\n".join(lines))
 
     def close(self) -> None:
         """End what is shown."""

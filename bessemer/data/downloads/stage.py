@@ -95,37 +95,35 @@ def _in_parallel(wanted: Sequence[Wanted], means: Means, num_threads: int) -> li
     for number in range(len(wanted)):
         todo.put(number)
 
-    def work() -> None:
-        while not means.stop.is_set():
-            try:
+    def work(is_done: threading.Event) -> None:
+        try:
+            while not means.stop.is_set():
                 number = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                results[number] = obtain(wanted[number], means)
-            except StoppedError:
-                return
-            except Exception as error:
-                results[number] = error
+                try:
+                    results[number] = obtain(wanted[number], means)
+                except StoppedError:
+                    return
+                except Exception as error:
+                    results[number] = error
+        except queue.Empty:
+            return
+        finally:
+            is_done.set()
 
-    # Daemons: one that waits for a silent server must not keep the command from ending.
-    threads = [
-        threading.Thread(target=work, name=f"download-{number}", daemon=True)
-        for number in range(min(num_threads, len(wanted)))
-    ]
+    # Not `Thread.join`: until Python 3.13, one that Ctrl-C interrupts takes the thread for ended.
+    ends = [threading.Event() for _ in range(min(num_threads, len(wanted)))]
     try:
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(_LOOK_EVERY_S)
-    finally:
-        if any(thread.is_alive() for thread in threads):
-            means.stop.set()
+        for number, is_done in enumerate(ends):
+            # Daemons: one that waits for a silent server must not keep the command from ending.
+            threading.Thread(target=work, args=[is_done], name=f"download-{number}", daemon=True).start()
+        while not all(is_done.wait(_LOOK_EVERY_S) for is_done in ends):
+            pass
+    except BaseException:
+        means.stop.set()
         until = time.monotonic() + _LONGEST_GOODBYE_S
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, until - time.monotonic()))
+        for is_done in ends:
+            is_done.wait(max(0.0, until - time.monotonic()))
+        raise
     return [results[number] for number in sorted(results)]
 
 

@@ -6,6 +6,7 @@ of the same file; whatever gets further starts the counting anew, so a long file
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import threading
@@ -20,7 +21,9 @@ from bessemer.data.downloads.part import Origin, Part
 from bessemer.data.downloads.remote import Answer, PlaceError, opened
 from bessemer.data.downloads.report import StoppedError
 
+# What counts as getting further: less could go on for ever.
 _LEAST_PROGRESS_BYTES = 2**16
+_LEAST_PROGRESS_FRACTION = 0.01
 # What is left free on the disk: other processes write there too.
 _SPARE_BYTES = 16 * 2**20
 # Of its own: a program's seeds decide nothing here, and nothing here moves its generators.
@@ -42,7 +45,7 @@ class Patience:
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
     longest_asked_s: float = 300.0
-    silence_s: float = 60.0
+    silence_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ class Transfer:
             raise PlaceError(
                 f"it sends more than the {size:,} bytes that it said the file has", is_from_start=True
             )
-        if self._part.num_bytes >= self._furthest + _LEAST_PROGRESS_BYTES:
+        least = min(_LEAST_PROGRESS_BYTES, _LEAST_PROGRESS_FRACTION * (size or math.inf))
+        if self._part.num_bytes > self._furthest + least:
             self._furthest = self._part.num_bytes
             self._num_failed = 0
         self._on_progress(self._part.num_bytes, size)

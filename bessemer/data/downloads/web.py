@@ -188,7 +188,8 @@ def _named(url: str) -> Iterator[None]:
 def _refused(error: urllib.error.HTTPError) -> PlaceError:
     if error.code == 416:
         return _begin_again("it has no bytes behind those that are here")
-    reason = f"it answers {error.code} {error.reason or http.client.responses.get(error.code, '')}".strip()
+    words = str(error.reason or http.client.responses.get(error.code, "")).partition("\n")[0]
+    reason = f"it answers {error.code} {words}".strip()
     return PlaceError(reason, error.code in _PASSING, _retry_after_s(error.headers.get("Retry-After", "")))
 
 
