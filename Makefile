@@ -22,7 +22,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune analyze convert verify check evaluate config doctor drill soak benchmark corpus mlflow head \
+	validate-data train train-all tune analyze convert verify check evaluate register promote models config doctor drill soak benchmark corpus mlflow head \
 	head-stop build deploy clean lock ci
 
 help: ## Show this list
@@ -72,12 +72,8 @@ validate-data: $(STAMP) ## Check the data that a project trains on
 train: $(STAMP) ## Train a project (converts it first if its research code is new or changed)
 	@$(BESSEMER) train --project $(PROJECT) $(ARGS)
 
-train-all: $(STAMP) ## Download, preprocess, validate, train, evaluate
-	@$(BESSEMER) data download --project $(PROJECT)
-	@$(BESSEMER) data preprocess --project $(PROJECT)
-	@$(BESSEMER) data validate --project $(PROJECT)
-	@$(BESSEMER) train --project $(PROJECT) $(ARGS)
-	@$(BESSEMER) evaluate --project $(PROJECT)
+train-all: $(STAMP) ## Download, preprocess, validate, train, evaluate, register; again: what changed
+	@$(BESSEMER) train-all --project $(PROJECT) $(ARGS)
 
 tune: $(STAMP) ## Search for better settings, as [tuning] in settings.toml says
 	@$(BESSEMER) tune --project $(PROJECT) $(ARGS)
@@ -96,6 +92,15 @@ check: $(STAMP) ## What would a restart lose in a project's code?
 
 evaluate: $(STAMP) ## Judge the newest run's best checkpoint again
 	@$(BESSEMER) evaluate --project $(PROJECT) $(ARGS)
+
+register: $(STAMP) ## Put the newest run's best checkpoint into the model registry, as challenger
+	@$(BESSEMER) register --project $(PROJECT) $(ARGS)
+
+promote: $(STAMP) ## Make the newest version the champion, if the gate in settings.toml holds
+	@$(BESSEMER) promote --project $(PROJECT) $(ARGS)
+
+models: $(STAMP) ## List the registered versions of a project's model
+	@$(BESSEMER) models --project $(PROJECT) $(ARGS)
 
 config: $(STAMP) ## Show every setting, its value and where it came from
 	@$(BESSEMER) config --project $(PROJECT) $(ARGS)

@@ -54,6 +54,10 @@ class ProjectError(UserError):
     """A project does not exist, or is not one that Bessemer can run."""
 
 
+class NoLoaderError(ProjectError):
+    """A program makes no loader before its outer loop, so nothing is known of its data."""
+
+
 class SourceError(UserError):
     """Research code that cannot be read: missing, empty, unparsable, not Python."""
 

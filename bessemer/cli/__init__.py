@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bessemer.cli import conversion, data, judgement, machine, proof, training
+from bessemer.cli import conversion, data, everything, judgement, machine, proof, training
 from bessemer.cli.training import NEWEST
 
 __all__ = ["app", "entry"]
@@ -22,7 +22,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verbs in (conversion.verbs, proof.verbs, training.verbs, judgement.verbs, data.verbs, machine.verbs):
+for _verbs in (
+    *(conversion.verbs, proof.verbs, everything.verbs, training.verbs, judgement.verbs),
+    *(data.verbs, machine.verbs),
+):
     app.add_typer(_verbs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -104,22 +104,3 @@ def validate(
         bad = found.num_errors + (found.num_warnings if strict else 0)
     if bad:
         raise typer.Exit(1)
-
-
-def _stage(context: typer.Context, project: str, config: Path | None, stage: Any) -> None:
-    from bessemer.data.preprocessing import stage_of
-
-    console = console_for()
-    chosen = ready(project, console)
-    loaded = load(chosen, context.args, config)
-    function = stage_of(chosen, stage)
-    if function is None:
-        console.print(
-            f"nothing to {stage}: {chosen.package_dir.name}/data/preprocessing.py of project "
-            f"{chosen.name} defines no {stage}(settings)",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return
-    function(loaded.settings)
-    console.print(f"{stage} of {chosen.name} is done", highlight=False)

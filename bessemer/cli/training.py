@@ -62,6 +62,20 @@ def train(
     ] = False,
 ) -> None:
     """Train a project; settings follow as --name value."""
+    train_run(context, project, config, research_args, resume, allow_drift, if_changed, allow_invalid_data)
+
+
+def train_run(
+    context: typer.Context,
+    project: str,
+    config: Path | None = None,
+    research_args: str = "",
+    resume: str = "",
+    allow_drift: bool = False,
+    if_changed: bool = False,
+    allow_invalid_data: bool = False,
+) -> str:
+    """Do what `train` does; return the name of the run, also of one that was complete already."""
     from bessemer.data.validation.verdict import admit
     from bessemer.judgement.runs import find_run, settings_file_of
     from bessemer.reports import show_outcome
@@ -77,7 +91,7 @@ def train(
         run_dir = find_run(where, chosen.name, name, needs_checkpoint=False)
         if is_complete(run_dir):
             console.print(f"run {run_dir.name} is complete: there is nothing to go on with", highlight=False)
-            return
+            return run_dir.name
         resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
     loaded = load(chosen, context.args, config, research_args)
     admission = admit(
@@ -99,13 +113,14 @@ def train(
                 highlight=False,
                 soft_wrap=True,
             )
-            return
+            return done.name
     for note in admission.notes:
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     outcome = fit(chosen.entry, loaded.settings, **given, console=console, resume=resumed)
     # Before the result is shown, so that no late message of Ray's stands in it.
     disconnect()
     show_outcome(console, chosen.name, outcome)
+    return outcome.name
 
 
 @verbs.command(context_settings=PASS_ON)

@@ -47,7 +47,7 @@ from bessemer.data.validation.verdict import (
     verdict_of,
     with_verdict,
 )
-from bessemer.errors import BessemerError, DataError, ProjectError
+from bessemer.errors import BessemerError, DataError, NoLoaderError, ProjectError
 from bessemer.tracking import log_validation, tracking_uri
 from bessemer.training.inspection import loaders_of
 from bessemer.training.trainer import storage_folder
@@ -263,7 +263,7 @@ def _examined_program(project: Project, settings: Settings, wish: Wish, tell: Te
         loaders = loaders_of(project.entry, settings, [str(project.root)], Path(folder))
         own = {id(loader.dataset): loader for loader in reversed(loaders) if not _is_native(loader.dataset)}
         if not loaders:
-            raise ProjectError(
+            raise NoLoaderError(
                 "the program makes no loader before its outer loop",
                 expected="run.loader(...) calls",
                 todo="nothing can be validated here; check the data in the program itself",
