@@ -8,6 +8,7 @@ column whose shapes differ has its shapes beside it, in a column of its own.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -65,8 +66,13 @@ def leaves_of(sample: Any, structure: str) -> dict[str, Any]:
         DataError: it is put together in another way.
     """
     found: dict[str, Any] = {}
-    _gather(sample, json.loads(structure), found)
+    _gather(sample, _parsed(structure), found)
     return found
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(structure: str) -> Any:
+    return json.loads(structure)
 
 
 def _gather(value: Any, described: Any, found: dict[str, Any]) -> None:
@@ -184,6 +190,13 @@ def common_column(columns: Sequence[Column]) -> Column:
                 todo="convert them where samples are made",
             )
     return first.model_copy(update={"shape": common_shape([column.shape for column in real])})
+
+
+def elements(column: Column, array: pa.Array) -> np.ndarray[Any, Any] | None:
+    """Return the elements of all samples of a column in a row, not copied; None if they lie apart."""
+    if not pa.types.is_fixed_size_binary(array.type) or array.null_count or column.dtype == "bfloat16":
+        return None
+    return np.frombuffer(array.buffers()[1], dtype=np.dtype(column.dtype))
 
 
 class ColumnReader:

@@ -6,7 +6,6 @@ Row groups are small, so that a sample at any place costs little.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from bessemer.config.section import Section
 from bessemer.data.prepared.manifest import Column, Shard
-from bessemer.data.prepared.schema import ColumnReader, assemble, encode_column, leaves_of
+from bessemer.data.prepared.schema import ColumnReader, assemble, elements, encode_column, leaves_of
 from bessemer.data.prepared.statistics import Summary, summarise
 from bessemer.errors import DataError
 
@@ -61,16 +60,16 @@ def write_shard(folder: Path, name: str, samples: Sequence[Any], structure: str)
         column, stored = encode_column(column_name, values)
         columns.append(column)
         arrays.update(stored)
-        summaries[column_name] = summarise(column, values)
+        summaries[column_name] = summarise(column, values, elements(column, stored[0][1]))
     table = pa.table(arrays)
     note = json.dumps([column.model_dump(mode="json") for column in columns])
     table = table.replace_schema_metadata({_COLUMN_KEY: note.encode()})
     group_rows = _group_rows(table)
-    content = io.BytesIO()
+    content = pa.BufferOutputStream()
     # What was raw bytes has no words that come again.
     plain = [column.name for column in columns if column.kind not in ("tensor", "array", "scalar")]
     pq.write_table(table, content, row_group_size=group_rows, use_dictionary=plain, write_statistics=plain)
-    data = content.getbuffer()
+    data = memoryview(content.getvalue())
     shard = Shard(
         path=name,
         num_rows=len(samples),

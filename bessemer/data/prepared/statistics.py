@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import Field
 
 from bessemer.config.section import Section
@@ -23,6 +24,7 @@ MAX_COUNTED = 1000
 QUANTILES = tuple(number / 10 for number in range(11))
 # Values of a shard that are kept for quantiles: more than enough for tenths.
 _MAX_KEPT = 512
+_WIDTH = 4096
 _NUMBERS = ("int", "float", "bool")
 
 
@@ -50,8 +52,14 @@ class Summary(Section):
     kept: tuple[tuple[float, float], ...] = ()
 
 
-def summarise(column: Column, values: Sequence[Any]) -> Summary:
-    """Summarise the leaves of one column, one for each sample; None is missing."""
+def summarise(column: Column, values: Sequence[Any], elements: np.ndarray[Any, Any] | None = None) -> Summary:
+    """Summarise the leaves of one column.
+
+    Args:
+        column: what they are.
+        values: one for each sample; None is missing.
+        elements: those of all samples in a row, where they lie so already.
+    """
     there = [value for value in values if value is not None]
     missing = len(values) - len(there)
     if not there:
@@ -59,12 +67,13 @@ def summarise(column: Column, values: Sequence[Any]) -> Summary:
     if column.kind in ("str", "bytes"):
         counts = _counts(there) if column.kind == "str" else None
         return Summary(num_missing=missing, counts=counts)
-    numbers, sizes = _numbers(column, there)
+    numbers, sizes = _numbers(column, there, elements)
     if numbers is None:
         return Summary(num_missing=missing, counts=None)
-    finite = np.isfinite(numbers) if numbers.dtype.kind == "f" else np.ones(numbers.shape, bool)
-    bad = 0 if finite.all() else len(np.unique(np.repeat(np.arange(len(there)), sizes)[~finite]))
-    good = numbers[finite] if bad else numbers
+    bad, good = 0, numbers
+    if numbers.dtype.kind == "f" and not (finite := np.isfinite(numbers)).all():
+        bad = len(np.unique(np.repeat(np.arange(len(there)), sizes)[~finite]))
+        good = numbers[finite]
     is_number = column.kind in _NUMBERS or (column.kind == "scalar")
     is_integer = column.kind in ("int", "bool") or (is_number and numbers.dtype.kind in "iub")
     moments = _moments(good)
@@ -77,11 +86,16 @@ def summarise(column: Column, values: Sequence[Any]) -> Summary:
     )
 
 
-def _numbers(column: Column, values: Sequence[Any]) -> tuple[np.ndarray[Any, Any] | None, list[int]]:
+def _numbers(
+    column: Column, values: Sequence[Any], elements: np.ndarray[Any, Any] | None
+) -> tuple[np.ndarray[Any, Any] | None, list[int]]:
     """Return all elements of all samples in a row, and how many each sample has; None if not numbers."""
     if column.kind in _NUMBERS:
         wide = np.float64 if column.kind == "float" else np.int64
         return np.asarray(values, dtype=wide), [1] * len(values)
+    if elements is not None:
+        is_number = elements.dtype.kind in "biuf"
+        return (elements, [elements.size // len(values)] * len(values)) if is_number else (None, [])
     if column.kind == "tensor":
         tensors = [value.float() if value.dtype is torch.bfloat16 else value for value in values]
         arrays = [value.detach().resolve_conj().resolve_neg().numpy().reshape(-1) for value in tensors]
@@ -112,8 +126,13 @@ def _moments(good: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 def _moments_of_bytes(good: np.ndarray[Any, Any]) -> dict[str, Any]:
     """Do the same by counting values, which pictures have 256 of."""
-    pieces = np.array_split(good.view(np.uint8), max(1, good.size // 2**20))
-    counts = np.sum([np.bincount(piece, minlength=256) for piece in pieces], axis=0)
+    flat = good.view(np.uint8)
+    whole = flat.size // _WIDTH * _WIDTH
+    counts = np.bincount(flat[whole:], minlength=256)
+    if whole:
+        # Pillow counts three times as fast as NumPy, which makes eight bytes of each first.
+        picture = Image.frombuffer("L", (_WIDTH, whole // _WIDTH), flat[:whole], "raw", "L", 0, 1)
+        counts = counts + np.array(picture.histogram())
     values = np.arange(256, dtype=np.float64)
     mean = float(counts @ values) / good.size
     present = np.flatnonzero(counts)
