@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from bessemer.data.changes import signature
 from bessemer.data.prepared.dataset import PreparedDataset
 from bessemer.data.prepared.making import Made, Work, prepare
 from bessemer.data.prepared.manifest import MANIFEST_FILE, Origin, read_manifest
@@ -244,3 +246,21 @@ def test_a_split_that_is_not_there_is_named_with_the_nearest(tmp_path: Path) -> 
     made(work(), tmp_path)
     with pytest.raises(DataError, match="has no split 'al'"):
         PreparedDataset(tmp_path, "al")
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_reading_is_no_change_of_the_data_set(tmp_path: Path) -> None:
+    made(work(), tmp_path)
+    dataset = PreparedDataset(tmp_path, "all")
+    assert float(dataset[0][0][0]) == 0.0
+    before = signature(dataset)
+    assert float(dataset[33][0][0]) == 33.0
+    assert signature(dataset) == before
+    assert len(pickle.dumps(dataset)) < 10_000
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_group_takes_what_its_samples_take(tmp_path: Path) -> None:
+    made(work(400, shard_bytes=10**6), tmp_path)
+    dataset = PreparedDataset(tmp_path, "all")
+    assert 0.8 < dataset.group_bytes / (max(dataset.group_sizes) * 408) < 1.3

@@ -187,7 +187,7 @@ class Run:
             group=session.group,
             observer=session.given.observer.over(session.passes),
             open_source=session.given.open_source,
-            stored=session.stored_samples(dataset, number),
+            stored=session.known_data.samples(dataset, number),
         )
         session.add_loader(loader)
         session.given.observer.loader_made(loader)

@@ -15,10 +15,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from torch import nn
-from torch.utils.data import Dataset
 
-from bessemer.data.datasets import fingerprint
-from bessemer.data.generators import preserved_generators
 from bessemer.data.iteration import LoaderPass
 from bessemer.data.loaders import Loader
 from bessemer.errors import CheckpointError, UserError
@@ -26,6 +23,7 @@ from bessemer.models.architectures import on_first_input
 from bessemer.models.losses import GradientReducer
 from bessemer.training.arrival import arrive, moment_of, pass_over, put_back
 from bessemer.training.insides import InsideLoops
+from bessemer.training.known_data import KnownData
 from bessemer.training.loops import OuterLoop
 from bessemer.training.meters import TurnMeter
 from bessemer.training.metrics import PendingMetrics
@@ -35,7 +33,6 @@ from bessemer.training.recovery import Created
 from bessemer.training.replay import Done, Frame
 from bessemer.training.schedule import Schedule
 from bessemer.training.snapshots import replay_of, snapshot
-from bessemer.training.stored import StoredSamples
 from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroundings
 from bessemer.training.tracked import Tracked, loose_parameters, with_models
 from bessemer.training.values import Carried, Kept, Totals
@@ -92,8 +89,12 @@ class Session:
             surroundings.stopwatch,
             surroundings.position,
         )
-        self._stores = StoredSamples(
-            surroundings.settings.data, surroundings.package, self.group, self.outlet
+        self.known_data = KnownData(
+            surroundings.settings.data,
+            surroundings.package,
+            self.group,
+            self.outlet,
+            takes_stored=surroundings.mode != "inspect",
         )
         self.written = Written(surroundings.output_dir, self.group.rank == 0, self.outlet)
         self.last_metrics: dict[str, float] = {}
@@ -105,7 +106,6 @@ class Session:
         self.step_between = -1
         self._num_turns = 0
         self.resumes_in_turn = False
-        self._fingerprints: dict[int, str] = {}
         self._inside = InsideLoops(self.outlet)
         self.outlet.muted = self.resume is not None
         if self.resume is not None and surroundings.mode == "evaluate":
@@ -128,12 +128,6 @@ class Session:
         self._keep(loader)
         loader.silent = self.given.mode == "evaluate" and loader.number in self.passes.stepped
 
-    def stored_samples(self, dataset: Dataset[Any], number: int) -> Dataset[Any] | None:
-        """Return the samples of a loader's data set that were computed once, if there are and they count."""
-        if self.given.settings.data.cache == "none" or self.given.mode == "inspect":
-            return None
-        return self._stores.samples(dataset, number)
-
     def add_values(self, values: Carried, number: int) -> None:
         """Remember new carried values."""
         self.values[number] = values
@@ -149,15 +143,6 @@ class Session:
         """Keep the first input that a model is called with, to describe the logged model by."""
         number = len(self.models) - 1
         on_first_input(model, lambda example: self.examples.__setitem__(number, example))
-
-    def data_fingerprints(self) -> dict[int, str]:
-        """Return what each loader's data set holds, by its number; looked at once."""
-        with preserved_generators():
-            for number, loader in self.loaders.items():
-                dataset = loader.dataset
-                if number not in self._fingerprints and hasattr(dataset, "__len__"):
-                    self._fingerprints[number] = fingerprint(dataset)
-        return dict(self._fingerprints)
 
     # Turns of the outer loop
 

@@ -58,7 +58,7 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
             for number, loader in session.loaders.items()
         },
         "workers": workers,
-        "data": session.data_fingerprints(),
+        "data": session.known_data.fingerprints(session.loaders),
         "meter": session.meter.state_dict(),
         "metrics": dict(session.last_metrics),
     }
@@ -76,7 +76,7 @@ def restore(session: Session, state: State, entered: LoaderPass[Any] | None) -> 
         CheckpointError: the program tracks something else than when the state was taken.
     """
     if session.given.check_data:
-        _check_data(state["data"], session.data_fingerprints())
+        _check_data(state["data"], session.known_data.fingerprints(session.loaders))
     _restore_tracked(session, state)
     workers, group = state["workers"], session.group
     same_workers = state["world_size"] == group.size

@@ -349,7 +349,7 @@ def _writer(job: Job, settings: Settings, attempt: Attempt) -> RelayedWriter | N
 def _facts(session: Session) -> dict[str, str]:
     """Return tags that are known only once the program has run."""
     facts = {"bessemer.world_size": str(session.group.size)}
-    for number, found in sorted(session.data_fingerprints().items()):
+    for number, found in sorted(session.known_data.fingerprints(session.loaders).items()):
         facts[f"bessemer.data.{number}"] = found
     if facts:
         joined = " ".join(value for key, value in facts.items() if ".data." in key)

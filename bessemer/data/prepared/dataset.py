@@ -46,7 +46,7 @@ class PreparedDataset(Source):
         counts = [len(shard.group_rows) for shard in self._shards]
         self._first_groups = np.array([0, *accumulate(counts)], dtype=np.int64)
         self._group_sizes = tuple(rows for shard in self._shards for rows in shard.group_rows)
-        self._open: dict[int, ShardReader] = {}
+        self._open = _Opened()
 
     @property
     def group_sizes(self) -> tuple[int, ...]:
@@ -56,7 +56,8 @@ class PreparedDataset(Source):
     @property
     def group_bytes(self) -> int:
         """Memory that a row group takes, the largest or nearly so (bytes)."""
-        return max((shard.num_bytes // max(1, len(shard.group_rows)) for shard in self._shards), default=0)
+        # A file says what its row groups take when they are unpacked.
+        return self._reader(0).group_bytes if self._shards else 0
 
     def read_group(self, number: int) -> Sequence[Any]:
         """Read a whole row group.
@@ -65,13 +66,29 @@ class PreparedDataset(Source):
             DataError: its shard cannot be read.
         """
         shard = int(np.searchsorted(self._first_groups, number, side="right")) - 1
-        if shard not in self._open:
-            self._open[shard] = ShardReader(self._folder / self._shards[shard].path, self._structure)
-        return self._open[shard].group(number - int(self._first_groups[shard]))
+        return self._reader(shard).group(number - int(self._first_groups[shard]))
+
+    def _reader(self, shard: int) -> ShardReader:
+        readers = self._open.readers
+        if shard not in readers:
+            readers[shard] = ShardReader(self._folder / self._shards[shard].path, self._structure)
+        return readers[shard]
 
     def fingerprint(self) -> str:
         """Return hexadecimal digits of the content."""
         return self.manifest.fingerprint
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+
+class _Opened:
+    """The shards that a process has open; empty where it is unpickled.
+
+    It has no attributes that can be looked into: opening one is no change of the data set.
+    """
+
+    __slots__ = ("readers",)
+
+    def __init__(self) -> None:
+        self.readers: dict[int, ShardReader] = {}
+
+    def __reduce__(self) -> tuple[type[_Opened], tuple[()]]:
+        return _Opened, ()

@@ -173,6 +173,13 @@ class ShardReader:
                 todo="bessemer data preprocess makes it again",
             ) from None
 
+    @property
+    def group_bytes(self) -> int:
+        """What the largest of its row groups takes when it is unpacked (bytes)."""
+        metadata = self._file.metadata
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        return max((int(group.total_byte_size) for group in groups), default=0)
+
     def group(self, number: int) -> SampleRows:
         """Read a row group.
 

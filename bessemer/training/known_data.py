@@ -1,38 +1,53 @@
-"""The samples that `bessemer data preprocess` computed once, for the loaders of a run.
+"""What is known of the data sets of a run's loaders: fingerprints, and samples that were computed once.
 
-The main worker finds out whether they still belong to the program's data, and all workers do alike.
+Whether stored samples still belong to the program's data the main worker finds out, and all workers do alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from bessemer.config.data_settings import Data
+from bessemer.data.datasets import fingerprint
 from bessemer.data.generators import preserved_generators
+from bessemer.data.loaders import Loader
 from bessemer.errors import DataError
 from bessemer.training.outlet import Outlet
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import Note
 
 
-class StoredSamples:
-    """Finds them; every worker asks alike.
+class KnownData:
+    """Finds out once what it is asked again and again; every worker asks alike.
 
     Args:
         data: settings of the data.
         package: of the project.
         group: the workers.
         outlet: where it is said that there are none, and why.
+        takes_stored: whether stored samples are looked for at all.
     """
 
-    def __init__(self, data: Data, package: str, group: Group, outlet: Outlet) -> None:
+    def __init__(self, data: Data, package: str, group: Group, outlet: Outlet, takes_stored: bool) -> None:
+        self._takes_stored = takes_stored and data.cache != "none" and data.order != "research"
         self._data = data
         self._package = package
         self._group = group
         self._outlet = outlet
         self._found: dict[int, tuple[Dataset[Any], Dataset[Any] | None]] = {}
+        self._fingerprints: dict[int, str] = {}
+
+    def fingerprints(self, loaders: Mapping[int, Loader[Any]]) -> dict[int, str]:
+        """Return what each loader's data set holds, by its number; looked at once."""
+        with preserved_generators():
+            for number, loader in loaders.items():
+                dataset = loader.dataset
+                if number not in self._fingerprints and hasattr(dataset, "__len__"):
+                    self._fingerprints[number] = fingerprint(dataset)
+        return dict(self._fingerprints)
 
     def samples(self, dataset: Dataset[Any], number: int) -> Dataset[Any] | None:
         """Return the stored samples of a loader's data set, or None.
@@ -44,7 +59,7 @@ class StoredSamples:
         Raises:
             DataError: they are there, and damaged.
         """
-        if self._data.order == "research":
+        if not self._takes_stored:
             return None
         known = self._found.get(number)
         if known is None or known[0] is not dataset:
