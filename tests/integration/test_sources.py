@@ -22,7 +22,8 @@ from integration.workplaces import ROOT, Workplace
 
 pytestmark = pytest.mark.timeout(900)
 
-EXAMPLES = sorted(folder.parent.name for folder in (ROOT / "examples").glob("*/pyproject.toml"))
+# Each of the others differs from one of these in how rows are read, which `tests/test_examples.py` tries.
+EXAMPLES = ("images", "parquet", "tars")
 
 # One driver for all: to start one for each would take most of the time.
 TRAIN = """
