@@ -18,6 +18,9 @@ import pytest
 from bessemer.conversion import sources
 from conversion.converted_projects import CASES, DIGITS, Project
 
+# One fixture runs every program.
+pytestmark = pytest.mark.timeout(400)
+
 ARGUMENTS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "odd_options": (["here", "--steps", "2", "--no-bias"], {"folder": "here", "steps": 2, "bias": False}),
     "digits": (["--epochs", "1", "--save-model"], {"epochs": 1, "save_model": True}),

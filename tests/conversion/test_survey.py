@@ -12,6 +12,9 @@ from bessemer.conversion import analysis
 from bessemer.conversion.survey import report, survey, verdict
 from conversion.small_programs import program
 
+# A folder is read by several processes, which others may slow down.
+pytestmark = pytest.mark.timeout(400)
+
 PROGRAMS = Path(__file__).parent / "roles"
 
 
