@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
 import sys
-import threading
 from typing import Annotated
 
 import typer
@@ -17,7 +14,6 @@ from bessemer.cli.training import NEWEST
 __all__ = ["app", "entry"]
 
 _STOPPED = 130
-_JOIN_S = 60.0
 
 app = typer.Typer(
     name="bessemer",
@@ -55,34 +51,9 @@ def _with_resumed_run(arguments: list[str]) -> list[str]:
 def entry(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one message and an exit status.
 
-    As the command of a process of its own (without `arguments`) it ends that process.
-
     Returns:
         0 if all went well, 1 for a failure, 2 for a mistake of the user's, 130 after Ctrl-C.
     """
-    status = _run(arguments)
-    if arguments is None and "torch" in sys.modules:
-        _leave(status)
-    return status
-
-
-def _leave(status: int) -> None:
-    """End the process without taking Python apart.
-
-    Threads of torch, gRPC and Arrow go on while that is done, and have been seen to crash in it, after
-    all work was done. What was registered to be done at exit is done.
-    """
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(_JOIN_S)
-    atexit._run_exitfuncs()
-    with contextlib.suppress(OSError):  # whoever read has gone
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status)
-
-
-def _run(arguments: list[str] | None) -> int:
     from bessemer.errors import BessemerError
 
     try:
