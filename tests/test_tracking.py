@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from bessemer.tracking import (
     tracking_uri,
     without_password,
 )
+from bessemer.tracking.store import in_use
 
 SETTINGS_TOML = "lr = 0.5\n"
 
@@ -379,3 +381,16 @@ def test_a_writer_that_was_given_nothing_closes_at_once(tracked: TrackedRun) -> 
     begun = time.monotonic()
     MetricWriter(tracked, flush_every_s=60, resumed=True).close()
     assert time.monotonic() - begun < 2
+
+
+def test_logging_a_model_leaves_no_wish_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
+    with in_use(f"sqlite:///{tmp_path}/one.db"):
+        assert os.environ["MLFLOW_TRACKING_URI"].endswith("one.db")
+        os.environ["MLFLOW_EXPERIMENT_ID"] = "7"
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert "MLFLOW_EXPERIMENT_ID" not in os.environ
+    assert tracking_uri("", tmp_path).endswith("mlflow.db")

@@ -33,8 +33,8 @@ class Evaluation(Section):
     )
     predict: str = Field(
         "",
-        description="package.module:function that gets the model (a list of them, if the program places "
-        "several) and a batch, and returns scores and target; empty: the program's evaluation is watched.",
+        description="What gets the model (a list of them, if the program places several) and a batch, and "
+        "returns scores and target, as package.module:function; empty: the program's evaluation is watched.",
     )
     num_worst: int = Field(16, ge=0, description="Samples with the largest loss that are shown (count).")
     num_bins: int = Field(15, ge=2, description="Bins of the calibration (count).")

@@ -12,7 +12,7 @@ import numpy as np
 
 from bessemer.errors import TrackingError
 from bessemer.tracking.runs import TrackedRun
-from bessemer.tracking.store import errors_named
+from bessemer.tracking.store import in_use
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,9 +66,6 @@ def log_model(
     import torch
     from mlflow.models import Model, infer_signature
 
-    mlflow.set_tracking_uri(tracked.uri)
-    # A logged model goes to the active experiment, whatever run it is given.
-    mlflow.set_experiment(experiment_id=tracked.experiment_id)
     with torch.no_grad():
         output = model(torch.from_numpy(example))
     predicted = output.numpy() if isinstance(output, torch.Tensor) else None
@@ -93,7 +90,9 @@ def log_model(
         ),
     ]
     failures = []
-    with errors_named(tracked.uri):
+    with in_use(tracked.uri):
+        # A logged model goes to the active experiment, whatever run it is given.
+        mlflow.set_experiment(experiment_id=tracked.experiment_id)
         for form, extra in forms:
             try:
                 logged = Model.log(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bessemer.errors import TrackingError, nearest
-from bessemer.tracking.store import client_of, errors_named
+from bessemer.tracking.store import client_of, errors_named, in_use
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +117,7 @@ def create_version(
     Raises:
         TrackingError: it could not be registered.
     """
-    with errors_named(uri):
+    with in_use(uri):  # where a logged model is looked for, whatever store the client has
         client = client_of(uri)
         is_new = not client.search_registered_models(filter_string=f"name = '{_quoted(name)}'")
         with contextlib.ExitStack() as undo:
@@ -174,11 +174,9 @@ def weights_of(uri: str, version: Version) -> dict[str, torch.Tensor]:
     Raises:
         TrackingError: it cannot be loaded, or is no PyTorch model.
     """
-    import mlflow
     import mlflow.pytorch
 
-    mlflow.set_tracking_uri(uri)
-    with errors_named(uri):
+    with in_use(uri):
         model = mlflow.pytorch.load_model(f"models:/{version.label}")
         return {name: value.detach().clone() for name, value in model.state_dict().items()}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlflow-artifacts"
 _CONNECT_TIMEOUT_S = 10
+_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
 
 
 def tracking_uri(configured: str, storage_path: Path) -> str:
@@ -68,6 +69,31 @@ def client_of(uri: str) -> MlflowClient:
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     return MlflowClient(uri)
+
+
+@contextlib.contextmanager
+def in_use(uri: str) -> Iterator[None]:
+    """Point MLflow's own functions at a store, and back at what they were pointed at before.
+
+    MLflow writes store and experiment into the environment, where the next run of this process, or a child of
+    it, would take them for the user's wish.
+
+    Raises:
+        TrackingError: for whatever goes wrong inside.
+    """
+    import mlflow
+
+    before = {name: os.environ.get(name) for name in _VARIABLES}
+    with errors_named(uri):
+        try:
+            mlflow.set_tracking_uri(uri)
+            yield
+        finally:
+            mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from bessemer.tracking.store import in_use
 from integration.workplaces import Workplace
 
 pytestmark = pytest.mark.timeout(900)
@@ -110,8 +111,8 @@ def test_the_best_checkpoint_becomes_a_model_that_predicts_the_same_and_passes_a
     assert (told["version"], told["aliases"], told["splits"]) == (1, ["challenger"], ["test"])
     again = json.loads(verb(judged, "register", "--run", "judged-long", "--if-changed", "--json").stdout)
     assert (again["version"], again["is_new"]) == (1, False)
-    mlflow.set_tracking_uri(uri)
-    loaded = mlflow.pyfunc.load_model("models:/digits@challenger")
+    with in_use(uri):
+        loaded = mlflow.pyfunc.load_model("models:/digits@challenger")
     example = np.random.default_rng(0).random((6, 1, 8, 8), dtype=np.float32)
     state = Path(by_checkpoint["checkpoint"]["path"]) / "state.pt"
     checkpoint = torch.load(state, weights_only=False)

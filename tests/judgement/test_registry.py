@@ -28,6 +28,7 @@ from bessemer.judgement.report import CheckpointUsed
 from bessemer.judgement.runs import changed_code
 from bessemer.judgement.watching import Watch, Watcher
 from bessemer.tracking import create_version, open_run, tracking_uri, versions
+from bessemer.tracking.store import in_use
 from bessemer.training.checkpoints import CheckpointStore, Saved, comparison
 from bessemer.training.identity import identity_of
 from bessemer.training.trainer import record_run
@@ -201,11 +202,11 @@ def test_a_version_has_all_that_is_needed_to_use_and_to_judge_it(
         "pt2",
     )
     (version,) = versions(place.uri, "whole")
-    mlflow.set_tracking_uri(place.uri)
-    info = mlflow.models.get_model_info("models:/whole@challenger")
+    with in_use(place.uri):
+        info = mlflow.models.get_model_info("models:/whole@challenger")
+        folder = Path(mlflow.artifacts.download_artifacts("models:/whole@challenger"))
     assert info.signature is not None
     assert info.signature.inputs.inputs[0].shape == (-1, 3)
-    folder = Path(mlflow.artifacts.download_artifacts("models:/whole@challenger"))
     needs = (folder / "requirements.txt").read_text().split()
     assert sorted(needs) == ["mlflow==3.17.0", "numpy==2.0.0", "torch==2.13.0"]
     assert (folder / "code" / PACKAGE / "program.py").is_file()
@@ -227,8 +228,8 @@ def test_what_is_registered_predicts_what_the_checkpoint_does(place: Place) -> N
     import mlflow
 
     assert place.run(*REGISTER, "good", *named("same")) == 0
-    mlflow.set_tracking_uri(place.uri)
-    loaded = mlflow.pyfunc.load_model("models:/same@challenger")
+    with in_use(place.uri):
+        loaded = mlflow.pyfunc.load_model("models:/same@challenger")
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     store = CheckpointStore(str(place.folder / "runs" / "judged" / "good" / "checkpoints"), 2)
     saved = store.best()
