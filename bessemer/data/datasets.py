@@ -131,7 +131,7 @@ class Fetcher:
             self._draws = draws(dataset, wanted[0].ids[0])
             before.restore()
         if not self._draws:
-            samples = [[_get(dataset, index) for index in part.ids] for part in wanted]
+            samples = [[get_sample(dataset, index) for index in part.ids] for part in wanted]
             if Generators() == before:
                 return samples
             self._draws = True
@@ -218,10 +218,15 @@ def sample(dataset: Dataset[Any], index: int, seed: int) -> Any:
         DataError: the data set failed on that index.
     """
     seed_generators(seed)
-    return _get(dataset, index)
+    return get_sample(dataset, index)
 
 
-def _get(dataset: Dataset[Any], index: int) -> Any:
+def get_sample(dataset: Dataset[Any], index: int) -> Any:
+    """Return `dataset[index]`.
+
+    Raises:
+        DataError: the data set failed on that index; names it.
+    """
     try:
         return dataset[index]
     except DataError:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +31,7 @@ _SECOND = 0x94D049BB133111EB
 # Luby and Rackoff need 4 rounds of ideal functions; small domains mix worse, so twice that.
 _NUM_ROUNDS = 8
 # NumPy costs as much for one position as for some hundreds, so neighbours are permuted together.
-CHUNK_POSITIONS = 4096
+_CHUNK_POSITIONS = 4096
 
 
 def mix(*parts: int) -> int:
@@ -121,6 +121,21 @@ class Plan(Protocol):
         """Return the sample ids of global batch `step` of pass `number`: int64 [batch]."""
 
 
+def in_chunks(start: int, stop: int, batch_size: int, ids: Callable[[int, int], Ids]) -> Ids:
+    """Return the sample ids at the positions [start, stop) of one batch, int64 [stop - start].
+
+    Args:
+        start: of the batch.
+        stop: of the batch.
+        batch_size: of all batches (samples).
+        ids: returns the ids at so many positions from one on; what it returned last should be kept.
+    """
+    # Whole batches to a chunk, so that each is a slice of one.
+    chunk_size = max(1, _CHUNK_POSITIONS // batch_size) * batch_size
+    begin = start // chunk_size * chunk_size
+    return ids(begin, chunk_size)[start - begin : stop - begin].copy()
+
+
 @dataclass(frozen=True)
 class CanonicalPlan:
     """Every sample once a pass, shuffled or not.
@@ -150,10 +165,7 @@ class CanonicalPlan:
         stop = min(start + self.batch_size, self.num_samples)
         if not self.shuffle:
             return np.arange(start, stop, dtype=np.int64)
-        # Whole batches to a chunk, so that each is a slice of one.
-        chunk_size = max(1, CHUNK_POSITIONS // self.batch_size) * self.batch_size
-        begin = start // chunk_size * chunk_size
-        return _permuted(self, number, begin, chunk_size)[start - begin : stop - begin].copy()
+        return in_chunks(start, stop, self.batch_size, functools.partial(_permuted, self, number))
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bessemer.data.order import CHUNK_POSITIONS, Ids, mix, num_batches, permute
+from bessemer.data.order import Ids, in_chunks, mix, num_batches, permute
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,7 @@ class WindowedPlan:
         """Return the row ids of global batch `step` of pass `number`: int64 [batch]."""
         start = step * self.batch_size
         stop = min(start + self.batch_size, self.num_samples)
-        # Whole batches to a chunk, so that each is a slice of one.
-        chunk_size = max(1, CHUNK_POSITIONS // self.batch_size) * self.batch_size
-        begin = start // chunk_size * chunk_size
-        return _rows(self, number, begin, chunk_size)[start - begin : stop - begin].copy()
+        return in_chunks(start, stop, self.batch_size, functools.partial(_rows, self, number))
 
     def windows(self, number: int) -> list[Ids]:
         """Return the groups of each window of pass `number`, in the order that they are visited."""

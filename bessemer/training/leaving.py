@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bessemer.errors import UserError
+from bessemer.utils.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,25 +33,15 @@ def inside(folder: Path, name: str | os.PathLike[str]) -> Path:
 
 def save_to_file(value: Any, target: Path) -> None:
     """Write a value as `torch.save` does; a reader sees the old file or the new, never half of one."""
-    _whole(target, lambda part: torch.save(value, part))
+    write_whole(target, lambda part: torch.save(value, part))
 
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file; a reader of the target sees the old file or the new, never half of one."""
-    _whole(target, lambda part: shutil.copyfile(source, part))
+    write_whole(target, lambda part: shutil.copyfile(source, part))
 
 
 def figure_to_file(figure: Figure, target: Path) -> None:
     """Write a matplotlib figure in the format of the file's ending."""
     kind = target.suffix.lstrip(".") or "png"
-    _whole(target, lambda part: figure.savefig(part, format=kind))
-
-
-def _whole(target: Path, write: Callable[[Path], object]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        write(part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(target, lambda part: figure.savefig(part, format=kind))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 import time
@@ -21,6 +20,7 @@ from torch.utils.data import RandomSampler
 from bessemer.config.loading import fields_of, to_toml, value_at
 from bessemer.config.project import Project
 from bessemer.config.settings import Settings
+from bessemer.data.files import put_file
 from bessemer.data.loaders import Loader
 from bessemer.data.prepared.manifest import Manifest, read_manifest
 from bessemer.data.sources.base import Source
@@ -47,7 +47,7 @@ from bessemer.data.validation.verdict import (
     verdict_of,
     with_verdict,
 )
-from bessemer.errors import BessemerError, DataError, NoLoaderError, ProjectError
+from bessemer.errors import BessemerError, NoLoaderError, ProjectError
 from bessemer.tracking import log_validation, tracking_uri
 from bessemer.training.inspection import loaders_of
 from bessemer.training.trainer import storage_folder
@@ -163,20 +163,7 @@ def put_text(file: Path, text: str) -> Path:
     Raises:
         DataError: it cannot be written.
     """
-    part = file.with_name(f".{file.name}-{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(file)
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be written: {error.strerror or error}",
-            expected="a folder with write permission, for the report",
-            todo="set data.folder to another place",
-        ) from error
-    finally:
-        if part.is_file():
-            part.unlink()
+    put_file(file, text.encode(errors="replace"))
     return file
 
 

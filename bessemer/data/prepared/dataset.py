@@ -13,6 +13,7 @@ import numpy as np
 from bessemer.data.prepared.manifest import Manifest, read_manifest
 from bessemer.data.prepared.shards import ShardReader
 from bessemer.data.sources.base import Source
+from bessemer.data.sources.opened import Opened
 from bessemer.errors import DataError, nearest
 
 
@@ -46,7 +47,7 @@ class PreparedDataset(Source):
         counts = [len(shard.group_rows) for shard in self._shards]
         self._first_groups = np.array([0, *accumulate(counts)], dtype=np.int64)
         self._group_sizes = tuple(rows for shard in self._shards for rows in shard.group_rows)
-        self._open = _Opened()
+        self._readers: Opened[ShardReader] = Opened()
 
     @property
     def group_sizes(self) -> tuple[int, ...]:
@@ -69,26 +70,9 @@ class PreparedDataset(Source):
         return self._reader(shard).group(number - int(self._first_groups[shard]))
 
     def _reader(self, shard: int) -> ShardReader:
-        readers = self._open.readers
-        if shard not in readers:
-            readers[shard] = ShardReader(self._folder / self._shards[shard].path, self._structure)
-        return readers[shard]
+        path = self._folder / self._shards[shard].path
+        return self._readers.get(shard, lambda: ShardReader(path, self._structure))
 
     def fingerprint(self) -> str:
         """Return hexadecimal digits of the content."""
         return self.manifest.fingerprint
-
-
-class _Opened:
-    """The shards that a process has open; empty where it is unpickled.
-
-    It has no attributes that can be looked into: opening one is no change of the data set.
-    """
-
-    __slots__ = ("readers",)
-
-    def __init__(self) -> None:
-        self.readers: dict[int, ShardReader] = {}
-
-    def __reduce__(self) -> tuple[type[_Opened], tuple[()]]:
-        return _Opened, ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -17,6 +16,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bessemer.config.section import Section
+from bessemer.data.files import put_file
 from bessemer.errors import DataError
 
 MANIFEST_FILE = "manifest.json"
@@ -181,14 +181,13 @@ class Manifest(Section):
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write a manifest in one step: it is there whole, or the one before it is."""
+    """Write a manifest in one step: it is there whole, or the one before it is.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     file = folder / MANIFEST_FILE
-    part = folder / f".{MANIFEST_FILE}-{os.getpid()}"
-    try:
-        part.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    put_file(file, (manifest.model_dump_json(indent=1) + "\n").encode())
     return file
 
 

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from torch.utils.data import Dataset
 
 from bessemer.config.section import Section
-from bessemer.data.datasets import sample
+from bessemer.data.datasets import get_sample, sample
+from bessemer.data.files import put_file
 from bessemer.data.generators import preserved_generators
 from bessemer.data.order import mix
-from bessemer.data.prepared.shards import ShardRecord, is_whole, put_file, write_shard
+from bessemer.data.prepared.shards import ShardRecord, is_whole, write_shard
 from bessemer.data.prepared.splits import SplitNumbers
 from bessemer.data.shipping import Packed, unpack
 from bessemer.errors import DataError
@@ -71,7 +72,7 @@ class MadeItems(Dataset[list[Any]]):
         return len(self.items)  # type: ignore[arg-type]
 
     def __getitem__(self, place: int) -> list[Any]:
-        item = _get(self.items, place)
+        item = get_sample(self.items, place)
         if self.make is None:
             return [item]
         try:
@@ -86,17 +87,6 @@ class MadeItems(Dataset[list[Any]]):
         if made is None:
             return []
         return made if type(made) is list else [made]
-
-
-def _get(items: Dataset[Any], place: int) -> Any:
-    try:
-        return items[place]
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"{type(items).__qualname__}[{place}] failed: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _shard_names(shared: Shared, task: Task) -> Iterator[tuple[str, str]]:

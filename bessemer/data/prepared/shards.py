@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bessemer.config.section import Section
+from bessemer.data.files import put_file
 from bessemer.data.prepared.manifest import Column, Shard
 from bessemer.data.prepared.schema import ColumnReader, assemble, elements, encode_column, leaves_of
 from bessemer.data.prepared.statistics import Summary, summarise
+from bessemer.data.sources.base import LazyRows
 from bessemer.errors import DataError
 
 _GROUP_BYTES = 2**20
@@ -98,29 +99,7 @@ def is_whole(folder: Path, shard: Shard, thorough: bool = False) -> bool:
         return False
 
 
-def put_file(path: Path, data: bytes | memoryview) -> None:
-    """Write a file in one step.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            # Not forced to the disk, which takes longer than writing: who goes on with it checks the hash.
-            file.write(data)
-        part.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}",
-            expected="a folder with write permission and room for the prepared data",
-            todo="free some room, or set data.folder to another place",
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-class SampleRows(Sequence[Any]):
+class SampleRows(LazyRows):
     """The samples of a row group; each is put together when it is asked for.
 
     Args:
@@ -142,10 +121,9 @@ class SampleRows(Sequence[Any]):
     def __len__(self) -> int:
         return self._num_rows
 
-    def __getitem__(self, row: Any) -> Any:
-        if not 0 <= row < self._num_rows:
-            raise IndexError(row)
-        return assemble(self._structure, lambda name: self._readers[name][row])
+    def row(self, place: int) -> Any:
+        """Put the sample at a place together."""
+        return assemble(self._structure, lambda name: self._readers[name][place])
 
 
 class ShardReader:

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -26,6 +26,24 @@ Values = np.ndarray[Any, Any] | list[Any]
 DEFAULT_WINDOW_BYTES = 256 * 2**20
 # What a look at the data may read, if it is more than two groups.
 _LOOK_BYTES = 64 * 2**20
+
+
+class LazyRows(Sequence[Any], ABC):
+    """The rows of a group, each made when it is asked for."""
+
+    @abstractmethod
+    def row(self, place: int) -> Any:
+        """Make the row at a place of the group, from 0."""
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        places = range(len(self))[place]
+        return [self.row(each) for each in places] if isinstance(places, range) else self.row(places)
 
 
 class Source(Dataset[Any], ABC):

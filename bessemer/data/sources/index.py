@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bessemer.data.sources.files import File
+from bessemer.utils.files import write_whole
 
 Index = Mapping[str, NDArray[np.int64]]
 
@@ -51,11 +51,9 @@ def indexed(folder: Path | None, file: File, kind: str, make: Callable[[File], I
 
 
 def _write(kept: Path, index: Index) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    part = kept.with_name(f".{kept.name}-{os.getpid()}")
-    try:
+    def write(part: Path) -> None:
+        # By its file: NumPy would put an ending of its own behind a name.
         with part.open("wb") as file:
             np.savez(file, allow_pickle=False, **index)
-        part.replace(kept)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(kept, write)

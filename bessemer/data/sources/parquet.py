@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
@@ -17,11 +16,10 @@ from bessemer.data.sources.base import Row, Source
 from bessemer.data.sources.columns import Columns
 from bessemer.data.sources.files import File, find_files, fingerprint_of
 from bessemer.data.sources.index import Index, indexed
+from bessemer.data.sources.opened import Opened
 from bessemer.errors import DataError, UserError, nearest
 
 _NUM_THREADS = 8
-# Footers are read again where there are more files than this.
-_MAX_FOOTERS = 64
 _MEASURED_ROWS = 2**14
 
 
@@ -63,7 +61,7 @@ class ParquetSource(Source):
         self._first_groups = [0, *accumulate(len(index["sizes"]) for index in indexes)]
         self._sizes = tuple(int(size) for index in indexes for size in index["sizes"])
         self._group_bytes = max(int(index["group_bytes"][0]) for index in indexes)
-        self._opened = _Footers()
+        self._footers: Opened[pq.FileMetaData] = Opened()
         if not sum(self._sizes):
             raise UserError(f"{path} has no rows", expected="at least one", todo="make the data again")
 
@@ -95,7 +93,8 @@ class ParquetSource(Source):
         """Read a row group."""
         place = int(np.searchsorted(self._first_groups, number, side="right")) - 1
         file = self._files[place]
-        table = _read(file, self._opened.of(file), number - self._first_groups[place], self._columns)
+        footer = self._footers.get(file.path, lambda: _footer(file))
+        table = _read(file, footer, number - self._first_groups[place], self._columns)
         return Columns(table)
 
     def _index(self, file: File) -> Index:
@@ -115,25 +114,6 @@ class ParquetSource(Source):
             "group_bytes": np.asarray([group_bytes], np.int64),
             "schema": np.frombuffer(digest, np.int64),
         }
-
-
-class _Footers:
-    """The footers of the files that were read from last, for this process alone."""
-
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, pq.FileMetaData] = OrderedDict()
-
-    def of(self, file: File) -> pq.FileMetaData:
-        if file.path not in self._kept:
-            while len(self._kept) >= _MAX_FOOTERS:
-                self._kept.popitem(last=False)
-            self._kept[file.path] = _footer(file)
-        return self._kept[file.path]
-
-    def __reduce__(self) -> tuple[type[_Footers], tuple[()]]:
-        return _Footers, ()
 
 
 def _footer(file: File) -> pq.FileMetaData:

@@ -17,11 +17,11 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
-from bessemer.data.sources.base import Row, Source
+from bessemer.data.sources.base import LazyRows, Row, Source
 from bessemer.data.sources.files import File, find_files, fingerprint_of
 from bessemer.data.sources.index import Index, indexed
 from bessemer.data.sources.pictures import SUFFIXES, ImageType, decode_picture
@@ -83,7 +83,7 @@ class TarSource(Source):
         return _Samples(file, file.read(start, stop), last - first, self._image_type)
 
 
-class _Samples(Sequence[Row]):
+class _Samples(LazyRows):
     """The samples of a part of a tar file, decoded when they are asked for."""
 
     def __init__(self, file: File, data: bytes, count: int, image_type: ImageType) -> None:
@@ -108,15 +108,7 @@ class _Samples(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._members)
 
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
+    def row(self, place: int) -> Row:
         key, members = self._members[place]
         row: Row = {KEY: key}
         for field, start, size in members:

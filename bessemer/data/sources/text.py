@@ -9,11 +9,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
 
 import numpy as np
 
-from bessemer.data.sources.base import Row, Source
+from bessemer.data.sources.base import LazyRows, Row, Source
 from bessemer.data.sources.files import find_files, fingerprint_of
 from bessemer.data.sources.lines import LineGroups, line_groups, record_ends
 from bessemer.errors import DataError, UserError
@@ -64,7 +63,7 @@ class TextSource(Source):
         return _Lines(part, number)
 
 
-class _Lines(Sequence[Row]):
+class _Lines(LazyRows):
     """The lines of a group, decoded when they are asked for."""
 
     def __init__(self, part: LineGroups, number: int) -> None:
@@ -79,15 +78,7 @@ class _Lines(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
+    def row(self, place: int) -> Row:
         line = self._data[int(self._ends[place - 1]) if place else 0 : int(self._ends[place])]
         if self._is_first and not place:
             line = line.removeprefix(_BYTE_ORDER_MARK)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from bessemer.data.order import Ids
-from bessemer.data.sources.base import Row, Source, Values
+from bessemer.data.sources.base import LazyRows, Row, Source, Values
 from bessemer.data.sources.files import File, find_files, fingerprint_of
 from bessemer.errors import DataError, UserError
 
@@ -84,7 +84,7 @@ class TokensSource(Source):
         return _Windows(np.frombuffer(data, tokens.dtype), count, self._length, self._stride)
 
 
-class _Windows(Sequence[Row]):
+class _Windows(LazyRows):
     """The samples of a group of tokens."""
 
     def __init__(self, tokens: np.ndarray[Any, Any], count: int, length: int, stride: int) -> None:
@@ -93,15 +93,7 @@ class _Windows(Sequence[Row]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, place: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(self._count))]
+    def row(self, place: int) -> Row:
         begin = place * self._stride
         found = self._tokens[begin : begin + self._length + 1].astype(np.int64)
         return {"input": found[:-1].copy(), "target": found[1:].copy()}
