@@ -115,6 +115,21 @@ def test_data_that_the_program_changes_are_computed_from_then_on(tmp_path: Path)
     )
 
 
+def test_data_that_are_changed_before_the_first_pass_are_computed(tmp_path: Path) -> None:
+    def program(run: Run) -> list[Any]:
+        dataset = Scaled(2.5)
+        loader = run.loader(dataset, batch_size=4)
+        dataset.factor = 10.0
+        first = [x.tolist() for x, _ in loader]
+        again = run.loader(dataset, batch_size=4)
+        return [first, [x.tolist() for x, _ in again]]
+
+    stored_for(Scaled(2.5), tmp_path)
+    stored_for(Scaled(2.5), tmp_path, number=1)
+    computed = run_program(program, tmp_path, settings(tmp_path / "none")).result
+    assert run_program(program, tmp_path, settings(tmp_path)).result == computed
+
+
 def test_a_file_that_changes_makes_other_samples(tmp_path: Path) -> None:
     file = tmp_path / "numbers.bin"
     file.write_bytes(b"12345")

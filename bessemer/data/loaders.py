@@ -83,7 +83,8 @@ class Loader(Generic[Batch]):
         seed = generator.initial_seed() if generator is not None else torch.initial_seed()
         self._key = mix(seed, number)
         self._fetcher: Fetcher | None = None
-        self._signature: Any = None
+        # Stored samples are of the data set as it is now.
+        self._signature: Any = None if stored is None else signature(arguments["dataset"])
         self._drawn = DrawnBatches(self.torch_loader, self._key)
         self._check(group)
 

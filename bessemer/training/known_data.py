@@ -6,11 +6,13 @@ Whether stored samples still belong to the program's data the main worker finds 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from bessemer.config.data_settings import Data
+from bessemer.data.changes import signature
 from bessemer.data.datasets import fingerprint
 from bessemer.data.generators import preserved_generators
 from bessemer.data.loaders import Loader
@@ -18,6 +20,15 @@ from bessemer.errors import DataError
 from bessemer.training.outlet import Outlet
 from bessemer.utils.collectives import Group
 from bessemer.utils.events import Note
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found for a data set as it was then; held, so that no other gets its identity."""
+
+    dataset: Dataset[Any]
+    signature: Any
+    samples: Dataset[Any] | None
 
 
 class KnownData:
@@ -37,7 +48,7 @@ class KnownData:
         self._package = package
         self._group = group
         self._outlet = outlet
-        self._found: dict[int, tuple[Dataset[Any], Dataset[Any] | None]] = {}
+        self._found: dict[int, _Found] = {}
         self._fingerprints: dict[int, str] = {}
 
     def fingerprints(self, loaders: Mapping[int, Loader[Any]]) -> dict[int, str]:
@@ -61,10 +72,10 @@ class KnownData:
         """
         if not self._takes_stored:
             return None
-        known = self._found.get(number)
-        if known is None or known[0] is not dataset:
-            self._found[number] = known = dataset, self._look_up(dataset, number)
-        return known[1]
+        now, known = signature(dataset), self._found.get(number)
+        if known is None or known.dataset is not dataset or known.signature != now:
+            known = self._found[number] = _Found(dataset, now, self._look_up(dataset, number))
+        return known.samples
 
     def _look_up(self, dataset: Dataset[Any], number: int) -> Dataset[Any] | None:
         from bessemer.data.prepared.cache import stored
