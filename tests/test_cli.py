@@ -120,6 +120,23 @@ def test_help_takes_less_than_half_a_second_of_cpu() -> None:
     assert min(taken) < 0.5
 
 
+LEAVES = """
+import atexit, concurrent.futures, time
+from bessemer.cli import leave
+
+pool = concurrent.futures.ThreadPoolExecutor()
+pool.submit(lambda: (time.sleep(0.2), print("thread")))
+atexit.register(print, "at exit")
+leave(3)
+print("not here")
+"""
+
+
+def test_a_process_that_ends_itself_waits_for_threads_and_does_what_is_due_at_exit() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "thread\nat exit\n", "")
+
+
 # Frozen
 
 

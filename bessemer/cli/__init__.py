@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
-from typing import Annotated
+import threading
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -51,9 +54,34 @@ def _with_resumed_run(arguments: list[str]) -> list[str]:
 def entry(arguments: list[str] | None = None) -> int:
     """Run the command line; errors become one message and an exit status.
 
+    As the command of a process of its own (without `arguments`) it ends that process, once Ray or torch
+    were loaded.
+
     Returns:
         0 if all went well, 1 for a failure, 2 for a mistake of the user's, 130 after Ctrl-C.
     """
+    status = _run(arguments)
+    if arguments is None and "torch" in sys.modules:
+        leave(status)
+    return status
+
+
+def leave(status: int) -> NoReturn:
+    """End the process after what Python does at exit, without taking the interpreter apart.
+
+    Ray leaves threads of gRPC behind it, and one has been seen to crash while their memory was freed, after
+    all work was done. Threads are waited for and exit functions are run, as when a forked process of
+    `multiprocessing` ends.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):  # whoever read has gone
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def _run(arguments: list[str] | None) -> int:
     from bessemer.errors import BessemerError
 
     try:
