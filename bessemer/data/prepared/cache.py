@@ -17,11 +17,10 @@ from bessemer.data.datasets import draws
 from bessemer.data.prepared.dataset import PreparedDataset
 from bessemer.data.prepared.determinism import examine
 from bessemer.data.prepared.making import Work, current
-from bessemer.data.prepared.manifest import Origin
+from bessemer.data.prepared.manifest import PREPARED_FOLDER, Origin
 from bessemer.data.prepared.origins import inputs_of, origin_of
 from bessemer.errors import DataError
 
-PREPARED_FOLDER = "prepared"
 SPLIT = "all"
 # Not of the settings: a smaller shard has the same samples in it.
 _SHARD_BYTES = 32 * 2**20

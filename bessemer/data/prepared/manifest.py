@@ -20,6 +20,8 @@ from bessemer.data.files import put_file
 from bessemer.errors import DataError
 
 MANIFEST_FILE = "manifest.json"
+# In `data.folder`: a folder for each data set that was prepared.
+PREPARED_FOLDER = "prepared"
 
 Kind = Literal["tensor", "array", "scalar", "int", "float", "bool", "str", "bytes", "none"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from bessemer.config.data_settings import Preparation
 from bessemer.config.project import resolve_function
 from bessemer.config.settings import Settings
-from bessemer.data.prepared.cache import PREPARED_FOLDER
 from bessemer.data.prepared.determinism import Examined, examine
 from bessemer.data.prepared.making import Work
+from bessemer.data.prepared.manifest import PREPARED_FOLDER
 from bessemer.data.prepared.origins import inputs_of, origin_of
 from bessemer.data.prepared.splits import SplitNumbers, assign
 from bessemer.data.sources.base import Source

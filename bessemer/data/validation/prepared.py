@@ -14,7 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bessemer.config.data_settings import Checks
-from bessemer.data.prepared.manifest import MANIFEST_FILE, Column, Manifest, Shard, read_manifest
+from bessemer.data.prepared.manifest import (
+    MANIFEST_FILE,
+    PREPARED_FOLDER,
+    Column,
+    Manifest,
+    Shard,
+    read_manifest,
+)
 from bessemer.data.prepared.schema import SHAPE_SUFFIX
 from bessemer.data.validation.blocks import RAW
 from bessemer.data.validation.checks import COUNTS, EXTRA_SHARDS, HASH, MANIFEST, SCHEMA, SHARDS, Check
@@ -23,7 +30,6 @@ from bessemer.data.validation.parquet import blocks_of
 from bessemer.data.validation.tally import DatasetTally, Examined
 from bessemer.errors import DataError
 
-PREPARED_FOLDER = "prepared"
 # Where a shard says what its columns are.
 _NOTE = b"bessemer"
 _MAX_NAMED = 20

@@ -20,10 +20,10 @@ from pydantic import Field, ValidationError
 
 from bessemer.config.section import Section
 from bessemer.config.settings import Settings
-from bessemer.data.prepared.manifest import MANIFEST_FILE, read_manifest
+from bessemer.data.prepared.manifest import MANIFEST_FILE, PREPARED_FOLDER, read_manifest
 from bessemer.data.prepared.shards import is_whole
 from bessemer.data.validation.findings import Report, counted, tally_text
-from bessemer.data.validation.prepared import PREPARED_FOLDER, prepared_folders
+from bessemer.data.validation.prepared import prepared_folders
 from bessemer.errors import BessemerError, DataError, InvalidDataError
 
 VALIDATION_FOLDER = "validation"
