@@ -77,6 +77,13 @@ def same(first: Any, second: Any) -> bool:
     return bool(first == second) or (first != first and second != second)
 
 
+@pytest.fixture
+def numpy_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TorchMetrics, where a test has imported it, puts this old name back into NumPy."""
+    monkeypatch.delattr(np, "Inf", raising=False)
+
+
+@pytest.mark.usefixtures("numpy_as_it_is")
 @pytest.mark.parametrize(("rule", "case"), RUN)
 def test_the_old_form_fails_or_warns_and_the_new_one_gives_what_it_gave(rule: ModuleType, case: Case) -> None:
     if not installed(case):
