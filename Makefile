@@ -1,6 +1,7 @@
 # Everything a user needs; `make help` lists it. Each target is safe to repeat.
 #   PROJECT=name   which project (a folder or file under src/, or a folder under projects/)
 #   ARGS="..."     passed on to the command, such as ARGS="--lr 0.5 --scaling.num-workers 1"
+#   JOBS=2         processes that run the unit tests
 
 PROJECT ?= digits
 ARGS ?=
@@ -9,6 +10,7 @@ PORT ?= 5000
 DASHBOARD_PORT ?= 8265
 KILLS ?= 100
 PAIRS ?= 5
+JOBS ?= 2
 RESULTS ?= benchmarks/results
 
 VENV := .venv
@@ -42,8 +44,8 @@ $(STAMP): requirements.lock pyproject.toml
 		--no-build-isolation -e .
 	@touch $@
 
-test: $(STAMP) ## Run the unit tests
-	@$(BIN)/pytest tests --ignore tests/integration $(ARGS)
+test: $(STAMP) ## Run the unit tests, in JOBS processes
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests --ignore tests/integration -n $(JOBS) --dist loadfile $(ARGS)
 
 integration-test: $(STAMP) ## Run the tests that need a real Ray, MLflow, kills (minutes)
 	@$(BIN)/pytest tests/integration $(ARGS)

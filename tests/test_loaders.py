@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("streams_at_once")
         {},
         {"batch_size": None},
         {"batch_size": 100},
-        {"batch_size": 3, "sampler": SubsetRandomSampler(range(5))},
+        pytest.param({"batch_size": 3, "sampler": SubsetRandomSampler(range(5))}, id="a subset"),
     ],
     ids=str,
 )

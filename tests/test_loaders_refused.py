@@ -66,7 +66,7 @@ RESEARCH = Data(order="research")
         {"batch_size": 4, "shuffle": True, "drop_last": True},
         {"batch_size": 4},
         {"batch_size": None, "shuffle": True},
-        {"batch_size": 4, "sampler": WeightedRandomSampler([1.0] * 17, 9)},
+        pytest.param({"batch_size": 4, "sampler": WeightedRandomSampler([1.0] * 17, 9)}, id="weighted"),
     ],
     ids=str,
 )

@@ -105,8 +105,9 @@ def train(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, dict[s
         raise StartedError
 
     monkeypatch.setattr("bessemer.training.trainer.fit", fit)
+    monkeypatch.setenv("BESSEMER_DEBUG", "1")  # as --debug does, for the whole process
     try:
-        return entry(["--debug", "train", "--project", "rows", *arguments]), given
+        return entry(["train", "--project", "rows", *arguments]), given
     except StartedError:
         return 0, given
     except Exception as error:

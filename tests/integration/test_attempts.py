@@ -55,7 +55,7 @@ def train(run, settings):
 
 settings = Settings(
     scaling={"num_workers": 2, **SCALING},
-    tracking={"run_name": NAME},
+    tracking={"run_name": NAME, "log_model": False},
     data={"source": "inline"},
     checkpoint=CHECKPOINT,
 )

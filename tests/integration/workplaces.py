@@ -73,9 +73,19 @@ class Workplace:
 
 
 def environment_with(more: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a verb: no variable of the tester's own changes what a test says.
+
+    Runs do not log their model, which takes seconds a run, unless a test asks for it.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("BESSEMER_", "RAY_", "MLFLOW_"))
     }
-    return {**kept, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1", "COLUMNS": "160", **more}
+    fixed = {
+        "RAY_AUTH_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "160",
+        "BESSEMER_TRACKING__LOG_MODEL": "false",
+    }
+    return {**kept, **fixed, **more}
