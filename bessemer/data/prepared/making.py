@@ -9,6 +9,7 @@ then do older shards go. So at any moment the folder has the old data whole, or 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -144,7 +145,6 @@ def _planned(work: Work, folder: Path) -> tuple[list[Task], Shared]:
     count = len(work.items)  # type: ignore[arg-type]
     if not count:
         raise DataError(f"there is nothing to prepare in {work.name}", expected="at least one item")
-    prefix = hashlib.sha256(work.origin.model_dump_json().encode()).hexdigest()[:8]
     made = MadeItems(work.items, work.make)
     structure: str | None = None
     sizes: list[int] = []
@@ -162,9 +162,13 @@ def _planned(work: Work, folder: Path) -> tuple[list[Task], Shared]:
     if structure is None:
         raise DataError(f"no sample of {work.name} is left", expected="a function that keeps some")
     rows = max(1, int(work.shard_bytes * len(sizes) / max(1, sum(sizes))))
-    tasks = [
-        Task(number, start, min(start + rows, count)) for number, start in enumerate(range(0, count, rows))
-    ]
+    # All of about one size: a short one at the end would leave processors without work.
+    num_tasks = -(-count // rows)
+    cuts = [count * number // num_tasks for number in range(num_tasks + 1)]
+    tasks = [Task(number, start, stop) for number, (start, stop) in enumerate(itertools.pairwise(cuts))]
+    # Records of an attempt that cut the items in another way are of other ranges.
+    named = f"{work.origin.model_dump_json()} {count} in {num_tasks}"
+    prefix = hashlib.sha256(named.encode()).hexdigest()[:8]
     return tasks, Shared(folder, prefix, structure, work.splits, work.assigned, seeded)
 
 
