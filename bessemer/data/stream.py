@@ -283,7 +283,7 @@ def first_cause(error: BaseException) -> BaseException:
         if isinstance(cause, BessemerError):
             return cause
         cause = getattr(cause, "cause", None) or cause.__cause__
-    return DataError(f"Ray Data failed: {error}")
+    return DataError(f"Ray failed: {error}")
 
 
 _NAMES = ("position", "rank", "world_size", "num_samples", "num_global", "head", "buffers")
