@@ -1,6 +1,6 @@
 """Makes prepared data: items of any data set, through a function, into shards and a manifest.
 
-Items are cut into ranges, and each range is one task of Ray Data, which writes one shard for each split that
+Items are cut into ranges, and each range is one task of Ray, which writes one shard for each split that
 it has rows of. How items are cut depends on them alone, so the same data make the same files on any
 machine. A task whose record lies in the folder is not done again; the manifest is written last, and only
 then do older shards go. So at any moment the folder has the old data whole, or the new.
