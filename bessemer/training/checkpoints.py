@@ -27,7 +27,7 @@ import torch
 from bessemer.errors import CheckpointError
 from bessemer.training.copies import Copies, revived
 
-FORMAT = 4
+FORMAT = 5
 _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 # Several checkpoints of one step are told apart by a number at the end.

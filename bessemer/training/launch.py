@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +28,11 @@ from bessemer.training.account import Books
 from bessemer.training.casualties import Casualties
 from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.gauges import Gauges
+from bessemer.training.judging import Judge
 from bessemer.training.relay import Recorder
 from bessemer.training.worker import Job, train_worker
 from bessemer.utils.console import TrainingScreen
-from bessemer.utils.events import Event, Tally, TurnEnded
+from bessemer.utils.events import Event, Tally, TurnEnded, TurnToJudge
 
 # Ray Train looks after its workers this often; its default of two seconds delays the end of a run.
 _RAY_POLL_S = "0.25"
@@ -76,7 +78,14 @@ class Heard:
         self.books.take(event)
 
 
-def launch(job: Job, settings: Settings, screen: TrainingScreen, heard: Heard) -> None:
+def launch(
+    job: Job,
+    settings: Settings,
+    screen: TrainingScreen,
+    heard: Heard,
+    execute: Callable[[Job], None] | None = None,
+    judge: Judge | None = None,
+) -> None:
     """Run a job to its end.
 
     Args:
@@ -84,6 +93,8 @@ def launch(job: Job, settings: Settings, screen: TrainingScreen, heard: Heard) -
         settings: of the run.
         screen: shows what the workers tell.
         heard: filled with what the workers tell, also when the job fails.
+        execute: runs the job to its end; by default on workers of Ray Train.
+        judge: says of turns whether the run ends after them.
 
     Raises:
         BessemerError: the job failed; the first cause, as the worker named it.
@@ -95,7 +106,7 @@ def launch(job: Job, settings: Settings, screen: TrainingScreen, heard: Heard) -
     recorder = Recorder(job.tracked, settings.tracking, job.monitor) if job.tracked is not None else None
     listener = threading.Thread(
         target=_listen,
-        args=(job, recorder, heard, screen, done),
+        args=(job, recorder, heard, screen, done, judge),
         name="bessemer-listener",
         daemon=True,
     )
@@ -112,8 +123,11 @@ def launch(job: Job, settings: Settings, screen: TrainingScreen, heard: Heard) -
     ):
         listener.start()
         try:
-            _trainer(job, settings.scaling).fit()
-        except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+            if execute is not None:
+                execute(job)
+            else:
+                _trainer(job, settings.scaling).fit()
+        except (ray.train.TrainingFailedError, ray.exceptions.RayError, BessemerError) as error:
             failure = error
         finally:
             done.set()
@@ -164,13 +178,18 @@ def _trainer(job: Job, scaling: Scaling) -> TorchTrainer:
 
 
 def _listen(
-    job: Job, recorder: Recorder | None, heard: Heard, screen: TrainingScreen, done: threading.Event
+    job: Job,
+    recorder: Recorder | None,
+    heard: Heard,
+    screen: TrainingScreen,
+    done: threading.Event,
+    judge: Judge | None,
 ) -> None:
     """Take news until the job is done, and then once more for what came last."""
     assert job.monitor is not None
     gauges = Gauges(job.run_dir.name) if job.mode == "train" else None
     try:
-        _take_news(job, recorder, heard, screen, gauges, done)
+        _take_news(job, recorder, heard, screen, gauges, done, judge)
     except Exception as error:
         # Or a worker would wait for ever for its metrics to be written.
         job.monitor.lose_driver(
@@ -186,6 +205,7 @@ def _take_news(
     screen: TrainingScreen,
     gauges: Gauges | None,
     done: threading.Event,
+    judge: Judge | None,
 ) -> None:
     assert job.monitor is not None
     last, received = False, -1
@@ -206,6 +226,8 @@ def _take_news(
         for event in news.events:
             heard.take(event)
             screen.show(event)
+            if isinstance(event, TurnToJudge) and judge is not None:
+                job.monitor.tell_verdict(event.turn, judge(event))
         if gauges is not None:
             gauges.show(heard.books, news.events)
         if last:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import secrets
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ _Answer = TypeVar("_Answer")
 
 _MAX_EVENTS = 10_000
 _WRITTEN_POLL_S = 0.01
+# Longest wait of one call for something that may take any time.
+_LISTEN_S = 5.0
 # Barriers whose answer may still be asked for.
 _MAX_BARRIERS = 100
 
@@ -88,6 +92,7 @@ class Mailbox:
         self._lost: BessemerError | None = None
         self._answers: dict[str, Any] = {}
         self._batches: dict[str, int] = {}
+        self._verdicts: dict[int, bool] = {}
         self._sent = News(number=-1)
         self._has_news = asyncio.Event()
 
@@ -152,6 +157,18 @@ class Mailbox:
         is_told = barrier in self._written
         error = self._written.get(barrier, self._lost)
         return is_told and error is None, error
+
+    def tell_verdict(self, turn: int, ends: bool) -> None:
+        """Take the driver's verdict on a turn: whether the run ends after it."""
+        self._verdicts[turn] = ends
+
+    async def verdict(self, turn: int, wait_s: float) -> bool | None:
+        """Return the verdict on a turn, after waiting for it, or None if there is none yet."""
+        waited_s = 0.0
+        while turn not in self._verdicts and self._lost is None and waited_s < wait_s:
+            await asyncio.sleep(_WRITTEN_POLL_S)
+            waited_s += _WRITTEN_POLL_S
+        return self._verdicts.get(turn, True if self._lost is not None else None)
 
     def lose_driver(self, error: BessemerError) -> None:
         """Nothing more will be written: tell everybody who waits, and later ones."""
@@ -251,74 +268,126 @@ class Monitor:
         actor = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here, max_task_retries=-1)
         return cls(actor.remote(limits, logs))
 
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the mailbox and wait for what it returns."""
+        return ray.get(getattr(self._actor, method).remote(*arguments))
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        """Call a method of the mailbox and do not wait."""
+        getattr(self._actor, method).remote(*arguments)
+
     def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
         """Count an attempt and wait for what is known about it; see `Mailbox.begin_attempt`."""
-        attempt: Attempt = ray.get(self._actor.begin_attempt.remote(checkpoint, secrets.token_hex(8)))
+        attempt: Attempt = self._call("begin_attempt", checkpoint, secrets.token_hex(8))
         return attempt
 
     def send(self, event: Event) -> None:
         """Tell the driver something; returns at once."""
-        self._actor.send.remote(event)
+        self._tell("send", event)
 
     def fail(self, error: BessemerError) -> None:
         """Tell the driver that no restart can help; waits until it is recorded."""
-        ray.get(self._actor.fail.remote(error))
+        self._call("fail", error)
 
     def failed_at(
         self, step: int, error: BessemerError, rank: int = 0, details: str = "", collateral: bool = False
     ) -> None:
         """Tell the driver that the project's code failed; waits until it is recorded."""
-        ray.get(self._actor.failed_at.remote(step, error, rank, details, collateral))
+        self._call("failed_at", step, error, rank, details, collateral)
 
     def ended(self, reports: Sequence[Report]) -> BessemerError | None:
         """Say what Ray says of the workers; return why the run ends, or None if it begins again."""
-        error: BessemerError | None = ray.get(self._actor.ended.remote(list(reports), secrets.token_hex(8)))
+        error: BessemerError | None = self._call("ended", list(reports), secrets.token_hex(8))
         return error
 
     def noticed(self, event: Event) -> None:
         """Tell the driver that a node is about to be taken away; returns at once."""
-        self._actor.noticed.remote(event)
+        self._tell("noticed", event)
 
     def wish_stop(self) -> None:
         """Ask the workers to end at their next step; returns at once."""
-        self._actor.wish_stop.remote()
+        self._tell("wish_stop")
 
     def stop_wished(self) -> bool:
         """Whether the workers are asked to end."""
-        wished: bool = ray.get(self._actor.stop_wished.remote())
+        wished: bool = self._call("stop_wished")
         return wished
 
     def stopped(self, step: int) -> None:
         """Tell the driver that the workers ended as they were asked to; waits until it is recorded."""
-        ray.get(self._actor.stopped.remote(step))
+        self._call("stopped", step)
 
     def stopped_at(self) -> int | None:
         """Return the step at which the workers ended because they were asked to, or None."""
-        step: int | None = ray.get(self._actor.stopped_at.remote())
+        step: int | None = self._call("stopped_at")
         return step
 
     def record(self, records: Sequence[Record], sender: str, number: int) -> None:
         """Have the driver write something; waits until the records are kept for it."""
-        ray.get(self._actor.record.remote(list(records), sender, number))
+        self._call("record", list(records), sender, number)
 
     def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
         """Return whether what was recorded before a barrier is written, after waiting for it, or why not."""
-        told: tuple[bool, BessemerError | None] = ray.get(self._actor.written.remote(barrier, wait_s))
+        told: tuple[bool, BessemerError | None] = self._call("written", barrier, wait_s)
         return told
 
     def tell_written(self, barrier: str, error: BessemerError | None) -> None:
         """Tell who waits that what was recorded before a barrier is written, or cannot be."""
-        self._actor.tell_written.remote(barrier, error)
+        self._tell("tell_written", barrier, error)
+
+    def verdict(self, turn: int) -> bool:
+        """Wait for the verdict on a turn; return whether the run ends after it."""
+        while True:
+            ends: bool | None = self._call("verdict", turn, _LISTEN_S)
+            if ends is not None:
+                return ends
+
+    def tell_verdict(self, turn: int, ends: bool) -> None:
+        """Tell the workers, who wait for it, whether the run ends after a turn."""
+        self._tell("tell_verdict", turn, ends)
 
     def lose_driver(self, error: BessemerError) -> None:
         """Tell the workers that the driver writes nothing more; returns at once."""
-        self._actor.lose_driver.remote(error)
+        self._tell("lose_driver", error)
 
     def next_news(self, wait_s: float, received: int) -> News:
         """Wait until something comes in, and return it, or nothing; see `Mailbox.next_news`."""
-        news: News = ray.get(self._actor.next_news.remote(wait_s, received))
+        news: News = self._call("next_news", wait_s, received)
         return news
 
     def stop(self) -> None:
         """End the actor."""
         ray.kill(self._actor)
+
+
+class LocalMonitor(Monitor):
+    """The same line inside one process, for a worker that trains where its driver is."""
+
+    def __init__(self, limits: Limits | None = None, logs: str = "the run's logs") -> None:
+        self._mailbox = Mailbox(limits, logs)
+        self._loop = asyncio.new_event_loop()
+        # One thread calls the mailbox, as Ray does: one method at a time, another while one waits.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="bessemer-monitor", daemon=True)
+        self._thread.start()
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(self._answer(method, arguments), self._loop).result()
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        asyncio.run_coroutine_threadsafe(self._answer(method, arguments), self._loop)
+
+    async def _answer(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        answer = getattr(self._mailbox, method)(*arguments)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=_LISTEN_S)
+        if self._thread.is_alive():
+            return
+        # Who still asks is answered, or would wait for ever.
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()

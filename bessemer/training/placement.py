@@ -69,8 +69,8 @@ def decide_placement(scaling: Scaling, data: Data, nodes: Sequence[Node]) -> Pla
     Raises:
         PlacementError: the workers do not fit; says how many would.
     """
-    with_gpu = _num_fitting(nodes, scaling.cpus_per_worker, scaling.gpus_per_worker)
-    with_cpu = _num_fitting(nodes, scaling.cpus_per_worker, 0)
+    with_gpu = num_fitting(nodes, scaling.cpus_per_worker, scaling.gpus_per_worker)
+    with_cpu = num_fitting(nodes, scaling.cpus_per_worker, 0)
     num_workers = scaling.min_workers
     use_gpu = scaling.device == "gpu" or (scaling.device == "auto" and with_gpu >= num_workers)
     fitting = with_gpu if use_gpu else with_cpu
@@ -106,5 +106,6 @@ def decide_placement(scaling: Scaling, data: Data, nodes: Sequence[Node]) -> Pla
     )
 
 
-def _num_fitting(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+def num_fitting(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+    """Return how many workers of so many logical CPUs and GPUs each find room, none on two nodes (count)."""
     return sum(int(min(node.cpus / cpus, node.gpus / gpus if gpus else float("inf"))) for node in nodes)

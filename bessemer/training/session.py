@@ -37,7 +37,7 @@ from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroun
 from bessemer.training.tracked import Tracked, loose_parameters, with_models
 from bessemer.training.values import Carried, Kept, Totals
 from bessemer.training.written import Written
-from bessemer.utils.events import Note, Progress
+from bessemer.utils.events import Note, Progress, TurnToJudge
 
 
 class Session:
@@ -105,6 +105,7 @@ class Session:
         self._kept: dict[int, list[Any]] = {}
         self.step_between = -1
         self._num_turns = 0
+        self.num_judged = 0
         self.resumes_in_turn = False
         self._inside = InsideLoops(self.outlet)
         self.outlet.muted = self.resume is not None
@@ -212,6 +213,8 @@ class Session:
             self._close_turn(loop, label)
         if self.given.mode == "evaluate":
             return False
+        if (last or loop.turns % self._row_every(loop) == 0) and not self.passes.in_for:
+            self._judge(last)
         if not loop.counts_steps:
             self.schedule.meet()
         elif self.group.size == 1:
@@ -225,6 +228,21 @@ class Session:
             self.metrics.flush(everyone=True)
             self.checkpoint(None)
         return True
+
+    def _judge(self, last: bool) -> None:
+        """Tell whoever judges the run of a turn; where that decides, all workers hear what it says."""
+        deciding = self.given.deciding
+        if deciding is None or self.depth > 1:
+            return
+        self.num_judged += 1
+        # After the last turn there is nothing to end.
+        waits = deciding.at(self.num_judged) and not last
+        ends = False
+        if self.group.rank == 0:
+            turn = TurnToJudge(self.num_judged, self.hooks.step, dict(self.last_metrics), waits)
+            ends = self.given.ends_after(turn) and waits
+        if waits and self.group.broadcast_object(ends):
+            self.schedule.stop = True
 
     def _row_every(self, loop: OuterLoop[Any]) -> int:
         return self.given.settings.tracking.row_every_steps if loop.counts_steps else 1

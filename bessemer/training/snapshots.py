@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from bessemer.data.iteration import LoaderPass
 from bessemer.errors import CheckpointError, TrainingError
 from bessemer.training.checkpoints import FORMAT, State
+from bessemer.training.hyperparameters import put_in
 from bessemer.training.recovery import generator_states, restore_generators
 from bessemer.training.replay import Frame, Replay, copied, from_plain, to_plain
 from bessemer.training.values import combined
@@ -61,6 +62,8 @@ def snapshot(session: Session, entered: LoaderPass[Any] | None) -> State:
         "data": session.known_data.fingerprints(session.loaders),
         "meter": session.meter.state_dict(),
         "metrics": dict(session.last_metrics),
+        "num_judged": session.num_judged,
+        "options": session.tracked.options,
     }
 
 
@@ -78,6 +81,8 @@ def restore(session: Session, state: State, entered: LoaderPass[Any] | None) -> 
     if session.given.check_data:
         _check_data(state["data"], session.known_data.fingerprints(session.loaders))
     _restore_tracked(session, state)
+    if session.given.explores:
+        put_in(session.tracked, state["options"], session.tracked.options)
     workers, group = state["workers"], session.group
     same_workers = state["world_size"] == group.size
     own = workers[group.rank] if same_workers else workers[0]
@@ -94,6 +99,7 @@ def restore(session: Session, state: State, entered: LoaderPass[Any] | None) -> 
             carried.load_state_dict(copied(values[number]))
     session.hooks.step = state["step"]
     session.last_metrics = dict(state["metrics"])
+    session.num_judged = state["num_judged"]
     session.meter.load_state_dict(state["meter"])
     session.passes.load_state_dict(state["passes"], session.loaders, entered, same_workers)
     for number, buffers in own["buffers"].items():

@@ -12,11 +12,13 @@ import torch
 from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.judging import Deciding
 from bessemer.training.observing import Observer
 from bessemer.training.outlet import Outlet
 from bessemer.training.positions import PositionFile
 from bessemer.training.stopwatch import Stopwatch
 from bessemer.utils.collectives import Group
+from bessemer.utils.events import TurnToJudge
 
 # train: the whole program. evaluate: one turn of the outer loop from a checkpoint, with the loaders
 # that train left empty. inspect: everything before the outer loop.
@@ -52,6 +54,9 @@ class Surroundings:
         stopwatch: counts for the account of the run.
         package: of the project, names what is stored for it.
         observer: looks at what the program does.
+        deciding: the turns at which the main worker asks whether the run ends; None: nobody judges it.
+        ends_after: tells somebody of a turn; returns whether the run ends after it.
+        explores: whether optimizers keep this run's options when they take another run's state.
     """
 
     settings: Settings
@@ -70,3 +75,6 @@ class Surroundings:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     package: str = ""
     observer: Observer = field(default_factory=Observer)
+    deciding: Deciding | None = None
+    ends_after: Callable[[TurnToJudge], bool] = lambda _turn: False
+    explores: bool = False

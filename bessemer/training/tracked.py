@@ -8,11 +8,20 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from bessemer.training.hyperparameters import Options, options_of
 from bessemer.training.values import Tensors
 
 
 class Tracked(dict[str, Any]):
-    """Objects with a state, by name."""
+    """Objects with a state, by name.
+
+    Attributes:
+        options: what each optimizer was made with, by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options: dict[str, Options] = {}
 
     def add(self, name: str, value: Any) -> None:
         """Remember an object under a name; another one of that name gets a number: `model_2`."""
@@ -23,6 +32,8 @@ class Tracked(dict[str, Any]):
             number += 1
             free = f"{name}_{number}"
         self[free] = value
+        if isinstance(value, Optimizer):
+            self.options[free] = options_of(value)
 
     def holds(self, value: Any) -> bool:
         """Tell whether an object is among these, whatever its name."""

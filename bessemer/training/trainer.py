@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,7 +48,9 @@ from bessemer.training.folders import (
     SETTINGS_FILE,
 )
 from bessemer.training.identity import check_same, identity_of
+from bessemer.training.judging import Judging
 from bessemer.training.placement import Placement, decide_placement
+from bessemer.training.stopping import StopWish
 from bessemer.utils.console import TrainingScreen
 
 if TYPE_CHECKING:
@@ -94,10 +96,29 @@ class Resume:
     Attributes:
         run_dir: its folder.
         allow_drift: whether code, settings, lock file and data may differ from those of its checkpoint.
+        explores: whether its checkpoint may be of other settings, and optimizers take those of this run.
     """
 
     run_dir: Path
     allow_drift: bool = False
+    explores: bool = False
+
+
+@dataclass(frozen=True)
+class Within:
+    """What a run is a part of: something that has looked at the cluster and at MLflow for all its runs.
+
+    Attributes:
+        placement: how the run uses the cluster.
+        here: whether its only worker trains in this process.
+        judging: who says when it ends early; None for nobody.
+        stop: a wish that it ends.
+    """
+
+    placement: Placement
+    here: bool = False
+    judging: Judging | None = None
+    stop: StopWish = field(default_factory=StopWish)
 
 
 def fit(
@@ -110,6 +131,7 @@ def fit(
     tags: Mapping[str, str] | None = None,
     console: Console | None = None,
     resume: Resume | None = None,
+    within: Within | None = None,
 ) -> Outcome:
     """Train: run `program(run, settings)` on the workers that the settings ask for.
 
@@ -122,9 +144,11 @@ def fit(
         tags: more tags of the MLflow run.
         console: where progress is shown; by default standard output.
         resume: a run to go on with, instead of beginning a new one.
+        within: what the run is a part of.
 
     Raises:
-        RunStoppedError: SIGTERM came; the run ended after a checkpoint and can be gone on with.
+        RunStoppedError: SIGTERM came, or who judges the run ended it; it ended after a checkpoint and can
+            be gone on with.
         CheckpointError: the run to go on with was made by other code, settings or data.
         ClusterError: no Ray cluster answers.
         PlacementError: the workers do not fit on the cluster.
@@ -138,17 +162,19 @@ def fit(
     project = project or getattr(program, "__name__", str(program))
     storage = storage_folder(settings)
     uri = tracking_uri(settings.tracking.uri, storage)
-    if resume is not None and not resume.allow_drift:
+    if resume is not None and not (resume.allow_drift or resume.explores):
         for saved in checkpoints_of(resume.run_dir, settings).complete()[-1:]:
             check_same(saved.identity, identity, Path(saved.path).name)
-    # Ray and MLflow take seconds each to start, and do not need each other.
-    store_checked = _started(lambda: check_store(uri))
-    placement = place_workers(settings)
-    store_checked.result()
+    if within is None:
+        # Ray and MLflow take seconds each to start, and do not need each other.
+        store_checked = _started(lambda: check_store(uri))
+        within = Within(place_workers(settings))
+        store_checked.result()
 
     from bessemer.training.attempts import Limits
+    from bessemer.training.here import run_here
     from bessemer.training.launch import Heard, launch, shown_path
-    from bessemer.training.monitor import Monitor
+    from bessemer.training.monitor import LocalMonitor, Monitor
     from bessemer.training.worker import Job
 
     run_dir = resume.run_dir if resume else make_run_dir(storage, project, settings.tracking.run_name)
@@ -174,24 +200,31 @@ def fit(
         record_run(run_dir, tracked)
     status: Status = "FAILED"
     heard = Heard({}, books=Books(called_at))
-    monitor = Monitor.start(Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER)))
+    limits, logs = Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER))
+    monitor = LocalMonitor(limits, logs) if within.here else Monitor.start(limits, logs)
+    judging = within.judging
     try:
         job = Job(
             search_path=tuple(search_path),
             program=program if isinstance(program, str) else cloudpickle.dumps(program),
             settings=cloudpickle.dumps(settings),
             run_dir=run_dir,
-            placement=placement,
+            placement=within.placement,
             tracked=tracked,
             monitor=monitor,
             code=tuple(code),
             identity=identity,
             resumed=recorded is not None,
             allow_drift=resume is not None and resume.allow_drift,
+            deciding=judging.deciding if judging is not None else None,
+            explores=resume is not None and resume.explores,
         )
-        with stopping(monitor, console):
-            launch(job, settings, TrainingScreen(console), heard)
-        status = "FINISHED" if heard.stopped_at is None else "KILLED"
+        execute = run_here if within.here else None
+        with stopping(monitor, console), within.stop.heard_by(monitor.wish_stop):
+            judge = judging.judge if judging is not None else None
+            launch(job, settings, TrainingScreen(console), heard, execute, judge)
+        asked = within.stop.is_made or judging is None
+        status = "KILLED" if heard.stopped_at is not None and asked else "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise

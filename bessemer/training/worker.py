@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from bessemer.tracking import TrackedRun, log_model
 from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
 from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.judging import Deciding
 from bessemer.training.last_words import crashes_written, mark, opened_position
 from bessemer.training.monitor import Attempt, Monitor
 from bessemer.training.notices import Notices, sigterm_noted
@@ -44,7 +46,7 @@ from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.surroundings import Mode, ProgramInspected, RunStopped, Surroundings
 from bessemer.training.watchdog import EXIT_STATUS, Watchdog
 from bessemer.utils.collectives import Group, says_a_peer_is_gone
-from bessemer.utils.events import AttemptStarted, Note
+from bessemer.utils.events import AttemptStarted, Note, TurnToJudge
 
 # How long after a signal the workers hear of it, at most.
 _ASK_EVERY_S = 0.5
@@ -72,6 +74,8 @@ class Job:
         allow_drift: whether the data may differ from those that made the checkpoint.
         observe: makes what looks at the program on this worker, given its number, pickled; or None.
         folder: where the driver was started; relative paths of the program are meant from there.
+        deciding: the turns at which the driver says whether the run ends; None: nobody judges it.
+        explores: whether optimizers keep this run's options when they take another run's state.
     """
 
     search_path: tuple[str, ...]
@@ -89,6 +93,8 @@ class Job:
     allow_drift: bool = False
     observe: bytes | None = None
     folder: str = field(default_factory=os.getcwd)
+    deciding: Deciding | None = None
+    explores: bool = False
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -171,6 +177,9 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         stopwatch=stopwatch,
         package=package_of(job.program),
         observer=cloudpickle.loads(job.observe)(group.rank) if job.observe else Observer(),
+        deciding=job.deciding if trains else None,
+        ends_after=partial(_ends_after, monitor) if monitor is not None else lambda _turn: False,
+        explores=job.explores,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -237,6 +246,12 @@ def _begun(job: Job, settings: Settings) -> Attempt:
 def _tell(monitor: Monitor | None, text: str) -> None:
     if monitor is not None:
         monitor.send(Note(text))
+
+
+def _ends_after(monitor: Monitor, turn: TurnToJudge) -> bool:
+    """Tell the driver of a turn; where the run waits for what it says of it, return that."""
+    monitor.send(turn)
+    return turn.waits and monitor.verdict(turn.turn)
 
 
 def _notices(job: Job) -> Notices:

@@ -165,4 +165,21 @@ class FailureNoticed:
     at: float
 
 
-Event = ModelPlaced | AttemptStarted | Progress | TurnEnded | Note | Tally | FailureNoticed
+@dataclass(frozen=True)
+class TurnToJudge:
+    """A turn of the outer loop is complete in a run that somebody judges.
+
+    Attributes:
+        turn: turns that are complete, of all outer loops of the program (count).
+        step: optimizer steps so far (count).
+        metrics: last value of each metric.
+        waits: whether the workers wait for a verdict.
+    """
+
+    turn: int
+    step: int
+    metrics: dict[str, float]
+    waits: bool
+
+
+Event = ModelPlaced | AttemptStarted | Progress | TurnEnded | Note | Tally | FailureNoticed | TurnToJudge
