@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bessemer.config.settings import Settings
+    from bessemer.search.command import tune
     from bessemer.training.run import Run, current_run
     from bessemer.training.trainer import fit
-    from bessemer.training.tuning import tune
 
 __version__ = "0.1.0"
 __all__ = ["Run", "Settings", "current_run", "fit", "tune"]
@@ -23,7 +23,7 @@ _HOMES = {
     "Settings": "bessemer.config.settings",
     "current_run": "bessemer.training.run",
     "fit": "bessemer.training.trainer",
-    "tune": "bessemer.training.tuning",
+    "tune": "bessemer.search.command",
 }
 
 

@@ -98,6 +98,10 @@ class TrainingError(BessemerError):
     """Training ended with an error in the project's own code or after too many failures."""
 
 
+class NeverLoggedError(UserError):
+    """A search judges by a metric that its trials do not log."""
+
+
 class RunStoppedError(BessemerError):
     """A run ended after a checkpoint because SIGTERM asked it to; it can be gone on with."""
 

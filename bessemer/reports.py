@@ -1,4 +1,4 @@
-"""What the command line prints when something has ended: results, studies, findings."""
+"""What the command line prints when something has ended: results, findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from bessemer.training.account import total
 from bessemer.training.folders import LOGS_FOLDER, SETTINGS_FILE
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from bessemer.training.account import Account
     from bessemer.training.preparation import Prepared
     from bessemer.training.trainer import Outcome
-    from bessemer.training.tuning import Study
 
 # With the columns before them, the words on an account fill a terminal of 80 columns.
 _ACCOUNT_WORDS_WIDTH = 38
@@ -133,24 +131,6 @@ def _brief(seconds: float) -> str:
     if not 0 < seconds < _MILLISECONDS_BELOW_S:
         return duration(seconds)
     return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.2g} ms"
-
-
-def show_study(console: Console, project: str, study: Study) -> None:
-    """Print the trials of a study, best first, and where the best settings are."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("trial", study.metric, "state", *study.names):
-        table.add_column(column, justify="left" if column == "state" else "right")
-    for trial in study.ranked():
-        value = "" if trial.value is None else number(trial.value)
-        values = [str(trial.values.get(name, "")) for name in study.names]
-        table.add_row(trial.name, value, trial.state, *values)
-    console.print(table)
-    console.print(f"best settings  {relative(study.best_file)}", highlight=False, soft_wrap=True)
-    console.print(
-        f"next           bessemer train --project {project} --config {relative(study.best_file)}",
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 @contextlib.contextmanager

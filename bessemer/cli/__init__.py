@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bessemer.cli import conversion, data, everything, judgement, machine, proof, training
-from bessemer.cli.training import NEWEST
+from bessemer.cli import conversion, data, everything, judgement, machine, proof, search, training
+from bessemer.cli.common import NEWEST
 
 __all__ = ["app", "entry"]
 
@@ -26,8 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _verbs in (
-    *(conversion.verbs, proof.verbs, everything.verbs, training.verbs, judgement.verbs),
-    *(data.verbs, machine.verbs),
+    *(conversion.verbs, proof.verbs, everything.verbs, training.verbs, search.verbs),
+    *(judgement.verbs, data.verbs, machine.verbs),
 ):
     app.add_typer(_verbs)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from bessemer.config.loading import LoadedSettings
     from bessemer.config.project import Project
     from bessemer.config.settings import Settings
+
+# What --resume without a name stands for.
+NEWEST = "newest"
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -34,6 +38,27 @@ ResearchOption = Annotated[
     typer.Option("--research-args", help="The research code's own command line, in quotation marks."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+class Given(TypedDict):
+    """What belongs to a project, as `fit` wants it."""
+
+    project: str
+    search_path: list[str]
+    code: list[Path]
+    tags: dict[str, str]
+
+
+def given_of(project: Project, tags: Mapping[str, str]) -> Given:
+    """Return what belongs to a project; `tags`: more of its runs, beside where its code comes from."""
+    from bessemer.utils.provenance import provenance
+
+    return Given(
+        project=project.name,
+        search_path=[str(project.root)],
+        code=[project.package_dir],
+        tags={**provenance(project.root, project.source_sha256), **tags},
+    )
 
 
 def ready(name: str, console: Console) -> Project:

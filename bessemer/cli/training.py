@@ -1,41 +1,27 @@
-"""Verbs that train: `train`, `tune`, `drill`."""
+"""Verbs that train: `train`, `drill`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import Annotated
 
 import typer
 
 from bessemer.cli.common import (
+    NEWEST,
     PASS_ON,
     ConfigOption,
     JsonOption,
     ProjectOption,
     ResearchOption,
     console_for,
+    given_of,
     load,
     ready,
     sections,
 )
 
-if TYPE_CHECKING:
-    from bessemer.config.project import Project
-
-
-class Given(TypedDict):
-    """What belongs to a project, as `fit` wants it."""
-
-    project: str
-    search_path: list[str]
-    code: list[Path]
-    tags: dict[str, str]
-
-
 verbs = typer.Typer()
-
-# What --resume without the name of a run stands for.
-NEWEST = "newest"
 
 
 @verbs.command(context_settings=PASS_ON)
@@ -97,12 +83,7 @@ def train_run(
     admission = admit(
         chosen.name, loaded.settings, [str(chosen.root)], [chosen.package_dir], allow_invalid_data
     )
-    given = Given(
-        project=chosen.name,
-        search_path=[str(chosen.root)],
-        code=[chosen.package_dir],
-        tags={**_provenance(chosen), **admission.tags},
-    )
+    given = given_of(chosen, admission.tags)
     if if_changed and not resume:
         from bessemer.training.unchanged import unchanged_run
 
@@ -121,30 +102,6 @@ def train_run(
     disconnect()
     show_outcome(console, chosen.name, outcome)
     return outcome.name
-
-
-@verbs.command(context_settings=PASS_ON)
-def tune(
-    context: typer.Context,
-    project: ProjectOption,
-    config: ConfigOption = None,
-    research_args: ResearchOption = "",
-) -> None:
-    """Search for better settings, as the tuning section of the settings says."""
-    from bessemer.reports import show_study
-    from bessemer.training.tuning import tune as search
-
-    console = console_for()
-    chosen = ready(project, console)
-    loaded = load(chosen, context.args, config, research_args)
-    study = search(
-        chosen.entry,
-        loaded.settings,
-        project=chosen.name,
-        search_path=[str(chosen.root)],
-        console=console,
-    )
-    show_study(console, chosen.name, study)
 
 
 @verbs.command(context_settings=PASS_ON)
@@ -199,9 +156,3 @@ def drill(
         show_verdicts(console, verdicts, kept)
     if any(verdict.is_bad for verdict in verdicts):
         raise typer.Exit(1)
-
-
-def _provenance(project: Project) -> dict[str, str]:
-    from bessemer.utils.provenance import provenance
-
-    return provenance(project.root, project.source_sha256)

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bessemer.config.data_settings import Checks, Data, Preparation
 from bessemer.config.judgement_settings import Evaluation, Registry
 from bessemer.config.section import Section
+from bessemer.config.tuning_settings import Tuning
 
 ENV_PREFIX = "BESSEMER_"
 ENV_DELIMITER = "__"
@@ -173,20 +174,6 @@ class Tracking(Section):
     )
     log_model: bool = Field(
         True, description="Whether the best model is logged as an MLflow model at the end."
-    )
-
-
-class Tuning(Section):
-    """What `bessemer tune` searches, and how much of it."""
-
-    metric: str = Field("", description="Metric to judge trials by; empty: checkpoint.best_metric.")
-    mode: Literal["", "min", "max"] = Field(
-        "", description="Whether a smaller or larger metric is better; empty: checkpoint.best_mode."
-    )
-    num_trials: int = Field(10, ge=1, description="Settings that are tried (count).")
-    space: dict[str, dict[str, float | int | bool | str | list[float | int | bool | str]]] = Field(
-        default_factory=dict,
-        description="Ranges by setting name: {low, high, log} or {choices = [...]}.",
     )
 
 

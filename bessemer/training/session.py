@@ -214,7 +214,7 @@ class Session:
         if self.given.mode == "evaluate":
             return False
         if (last or loop.turns % self._row_every(loop) == 0) and not self.passes.in_for:
-            self._judge(last)
+            self._judge(loop, last)
         if not loop.counts_steps:
             self.schedule.meet()
         elif self.group.size == 1:
@@ -229,7 +229,7 @@ class Session:
             self.checkpoint(None)
         return True
 
-    def _judge(self, last: bool) -> None:
+    def _judge(self, loop: OuterLoop[Any], last: bool) -> None:
         """Tell whoever judges the run of a turn; where that decides, all workers hear what it says."""
         deciding = self.given.deciding
         if deciding is None or self.depth > 1:
@@ -239,10 +239,18 @@ class Session:
         waits = deciding.at(self.num_judged) and not last
         ends = False
         if self.group.rank == 0:
-            turn = TurnToJudge(self.num_judged, self.hooks.step, dict(self.last_metrics), waits)
+            turn = TurnToJudge(
+                self.num_judged, self.hooks.step, dict(self.last_metrics), waits, self._num_rows(loop)
+            )
             ends = self.given.ends_after(turn) and waits
         if waits and self.group.broadcast_object(ends):
             self.schedule.stop = True
+
+    def _num_rows(self, loop: OuterLoop[Any]) -> int | None:
+        """Return how many turns will have been judged when a loop ends, if it says how long it is."""
+        if loop.num_turns is None:
+            return None
+        return self.num_judged + -(-(loop.num_turns - loop.turns) // self._row_every(loop))
 
     def _row_every(self, loop: OuterLoop[Any]) -> int:
         return self.given.settings.tracking.row_every_steps if loop.counts_steps else 1

@@ -167,7 +167,7 @@ def fit(
             check_same(saved.identity, identity, Path(saved.path).name)
     if within is None:
         # Ray and MLflow take seconds each to start, and do not need each other.
-        store_checked = _started(lambda: check_store(uri))
+        store_checked = started(lambda: check_store(uri))
         within = Within(place_workers(settings))
         store_checked.result()
 
@@ -294,7 +294,7 @@ def stopping(monitor: Monitor, console: Console) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _started(work: Callable[[], None]) -> Future[None]:
+def started(work: Callable[[], None]) -> Future[None]:
     """Begin some work in a thread that nobody waits for when something else fails first."""
     future: Future[None] = Future()
 

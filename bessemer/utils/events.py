@@ -174,12 +174,14 @@ class TurnToJudge:
         step: optimizer steps so far (count).
         metrics: last value of each metric.
         waits: whether the workers wait for a verdict.
+        num_turns: turns in all, or None.
     """
 
     turn: int
     step: int
     metrics: dict[str, float]
     waits: bool
+    num_turns: int | None = None
 
 
 Event = ModelPlaced | AttemptStarted | Progress | TurnEnded | Note | Tally | FailureNoticed | TurnToJudge
