@@ -60,6 +60,7 @@ def tune(
     from bessemer.search.confirming import confirm as confirmed_by
     from bessemer.search.outcome import show_confirmed, show_found
     from bessemer.search.screen import plan_lines, show_plan
+    from bessemer.search.space import of_trials
     from bessemer.training.cluster import disconnect
 
     if study and resume:
@@ -70,8 +71,7 @@ def tune(
         )
     console = console_for(json_output)
     chosen = ready(project, console)
-    loaded = load(chosen, context.args, config, research_args)
-    settings = loaded.settings
+    settings = of_trials(load(chosen, context.args, config, research_args).settings)
     if plan:
         job = Job(chosen.entry, settings, chosen.name)
         question, made, nodes = planned(job)

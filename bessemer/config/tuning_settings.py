@@ -42,6 +42,14 @@ class Tuning(Section):
     )
     seed: int = Field(0, ge=0, description="Seed of the choices; trials train with data.seed.")
     num_trials: int = Field(20, ge=1, description="Settings that are tried (count).")
+    begin_with_defaults: bool = Field(
+        True,
+        description="Whether the first trial has the settings as they are, where they lie in the space, so "
+        "that no search ends worse than it began.",
+    )
+    num_workers: int = Field(
+        0, ge=0, description="Workers of a trial (count); 0: as many as scaling.num_workers says."
+    )
     max_hours: float = Field(
         0.0,
         ge=0,

@@ -22,7 +22,7 @@ class Wishes:
     """The sections of a `bessemer.toml`.
 
     Attributes:
-        sections: their names.
+        sections: their names, and those of all in them, such as `tuning.search`.
         text: of the file, without blank lines around it.
     """
 
@@ -58,4 +58,5 @@ def read_wishes(source: Path) -> Wishes:
                 nearest(name, SECTIONS) or f"sections of settings: {known}",
                 "defaults of the research code's own settings stand in its code",
             )
-    return Wishes(frozenset(tree), text.strip("\n"))
+    inner = {f"{name}.{key}" for name, table in tree.items() for key in table if isinstance(table, dict)}
+    return Wishes(frozenset({*tree, *inner}), text.strip("\n"))

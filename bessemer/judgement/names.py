@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-import bessemer
-
-_PACKAGE = str(Path(bessemer.__file__).parent)
+_PACKAGE = str(Path(__file__).parent.parent)
 _CALL = r"\w+(?:\.\w+)*\("
 _KEY = re.compile(r"""["'](\w+)["']\s*:\s*""" + _CALL)
 _VARIABLE_KEY = re.compile(r"\{\s*(\w+)\s*:\s*" + _CALL)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import cloudpickle
 from rich.console import Console
 
-from bessemer.config.loading import to_toml
+from bessemer.config.loading import to_toml, value_at
 from bessemer.config.settings import Settings
 from bessemer.errors import RunStoppedError, SettingsError, StorageError
 from bessemer.search.journal import JOURNAL_FILE, Journal, read
@@ -26,7 +26,7 @@ from bessemer.search.outcome import Found, find_study, found_of
 from bessemer.search.plan import Plan, plan_of
 from bessemer.search.recording import StudyRecorder
 from bessemer.search.screen import SearchScreen
-from bessemer.search.space import space_of
+from bessemer.search.space import contains, of_trials, space_of
 from bessemer.search.study import Question, Study, check_same_question, folder_of
 from bessemer.search.trial import Brief, name_of
 from bessemer.search.tuner import Search, run_trials
@@ -52,7 +52,7 @@ class Job:
 
     Attributes:
         program: a function, or `package.module:function`.
-        settings: where the trials start from.
+        settings: where the trials start from, as `of_trials` returns them.
         project: name for the experiment and the folder.
         search_path: folders that trials put in front of `sys.path`.
         code: folders of the packages that a model needs when it has to be pickled.
@@ -114,7 +114,7 @@ def tune(
         KeyboardInterrupt: Ctrl-C; the search can be gone on with.
     """
     project = project or getattr(program, "__name__", str(program))
-    job = Job(program, settings, project, tuple(search_path), tuple(code), dict(tags or {}))
+    job = Job(program, of_trials(settings), project, tuple(search_path), tuple(code), dict(tags or {}))
     console = console or Console(file=sys.stdout)
     question = question_of(job)
     storage = storage_folder(settings)
@@ -152,7 +152,10 @@ def question_of(job: Job) -> Question:
         for key, value in identity_of(settings, job.code, job.tags).items()
         if key.removeprefix("setting ") not in space
     }
-    return Question(job.program_name, metric, _mode_of(metric, settings), space, tuning, identity)
+    now = {name: value_at(settings, name) for name in space}
+    begins = tuning.begin_with_defaults and tuning.sampler != "grid" and contains(space, now)
+    first = now if begins else None
+    return Question(job.program_name, metric, _mode_of(metric, settings), space, tuning, identity, first)
 
 
 def _mode_of(metric: str, settings: Settings) -> Literal["min", "max"]:

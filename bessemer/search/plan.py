@@ -55,17 +55,14 @@ def plan_of(settings: Settings, nodes: Sequence[Node], num_trials: int) -> Plan:
     """Decide how trials share a cluster.
 
     Args:
-        settings: of the search; of a range of workers, trials take the fewest.
+        settings: that trials start from; their number of workers is no range.
         nodes: of the cluster.
         num_trials: in all (count).
 
     Raises:
         PlacementError: not even one fits.
     """
-    scaling = settings.scaling
-    if scaling.is_elastic:
-        scaling = scaling.model_copy(update={"num_workers": scaling.min_workers})
-    placement = decide_placement(scaling, settings.data, nodes)
+    placement = decide_placement(settings.scaling, settings.data, nodes)
     workers = placement.num_workers
     room = num_fitting(nodes, placement.cpus_per_worker, placement.gpus_per_worker) // workers
     num = min(room, num_trials, settings.tuning.max_at_once or room)

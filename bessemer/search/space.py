@@ -106,6 +106,19 @@ def space_of(settings: Settings) -> Space:
     return space
 
 
+def contains(space: Space, values: Mapping[str, Any]) -> bool:
+    """Whether values lie in a space."""
+    return all(_holds(entry, values[name]) for name, entry in space.items())
+
+
+def _holds(entry: Range | Choices, value: Any) -> bool:
+    if isinstance(entry, Choices):
+        return any(value == choice and type(value) is type(choice) for choice in entry.values)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return entry.low <= value <= entry.high and (not entry.is_whole or value == int(value))
+
+
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """Return settings with some values replaced, checked as any other setting.
 
@@ -127,6 +140,15 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
             expected=error.errors()[0]["msg"],
             todo="narrow its range under [tuning]",
         ) from None
+
+
+def of_trials(settings: Settings) -> Settings:
+    """Return the settings that trials start from: with as many workers as `tuning.num_workers` says.
+
+    Of a range of workers, trials have the fewest.
+    """
+    num = settings.tuning.num_workers or settings.scaling.min_workers
+    return settings.model_copy(update={"scaling": settings.scaling.model_copy(update={"num_workers": num})})
 
 
 def grid_points(space: Space) -> Iterator[Values]:

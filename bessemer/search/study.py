@@ -37,6 +37,7 @@ class Question:
         space: what is searched.
         tuning: how; budgets may change when the search goes on, the rest may not.
         identity: what trials are made of, beside what is searched: code, lock file, settings.
+        first: what the first trial trains with; None: what the sampler chooses.
     """
 
     program: str
@@ -45,6 +46,7 @@ class Question:
     space: Space
     tuning: Tuning
     identity: Mapping[str, str] = field(default_factory=dict)
+    first: Values | None = None
 
     @property
     def smaller_is_better(self) -> bool:
@@ -73,6 +75,7 @@ class Question:
             "seed": tuning.seed,
             "grace_turns": tuning.grace_turns,
             "num_startup": tuning.num_startup,
+            "first trial": self.first,
         }
         if tuning.scheduler == "asha":
             kept["reduction"] = tuning.reduction
@@ -250,7 +253,7 @@ class Study:
             trial = min(ready, key=lambda trial: (trial.turns, trial.number))
         elif len(self.trials) < self.question.num_trials and not self._nothing_left:
             number = len(self.trials)
-            values = self._chooser.choose(number, [self._known(x) for _, x in sorted(self.trials.items())])
+            values = self._chosen(number)
             if values is None:
                 self._nothing_left = True
                 return None
@@ -409,6 +412,11 @@ class Study:
         self._journal.close()
 
     # Inside
+
+    def _chosen(self, number: int) -> Values | None:
+        if number == 0 and self.question.first is not None:
+            return dict(self.question.first)
+        return self._chooser.choose(number, self.known())
 
     def _known(self, trial: Trial) -> Known:
         return Known(trial.values, trial.state, trial.losses)
