@@ -1,4 +1,4 @@
-"""Which options of research code look tunable, and in what range: suggestions for `[tuning.space]`.
+"""Which options of research code look tunable, and in what range: `[tuning.suggestions]`.
 
 A suggestion is made from an option's name, type and default alone, and only where the name says what the
 option is. The default always lies in its range. Nothing is searched until a person chooses a suggestion.
@@ -56,7 +56,7 @@ class Range:
 
     @property
     def toml(self) -> str:
-        """The range as `[tuning.space]` in `settings.toml` has it."""
+        """The range as `[tuning.suggestions]` in `settings.toml` has it."""
         if self.choices:
             return f"{{choices = [{', '.join(map(_shown, self.choices))}]}}"
         assert self.low is not None

@@ -23,6 +23,8 @@ _BLUE, _RED, _GREY = "#2b6cb0", "#c53030", "#a0aec0"
 # With fewer, a forest of trees has nothing to split.
 _LEAST_FOR_IMPORTANCE = 4
 _IMPORTANCE_SEED = 0
+# The largest value is so many times the smallest.
+_LOG_FROM = 20
 
 
 def draw(question: Question, trials: Sequence[Trial], folder: Path) -> list[Path]:
@@ -125,8 +127,8 @@ def parallel(question: Question, trials: Sequence[Trial]) -> Figure:
     for place, trial in enumerate(ranked):
         goodness = _place(Range(low, high), trial.loss) if high > low else 0.0
         heights = [_place(question.space[name], trial.values[name]) for name in names] + [1 - goodness]
-        share = 1 - place / max(1, len(ranked) - 1)
-        axes.plot(heights, color=colours(share), linewidth=1 + 1.5 * (1 - share), alpha=0.85)
+        share = place / max(1, len(ranked) - 1)
+        axes.plot(heights, color=colours(share), linewidth=1 + 1.5 * share, alpha=0.85)
     for x, name in enumerate(names):
         _scale(axes, x, question.space[name])
     _label(axes, len(names), f"{question.value(low):.4g}", f"{question.value(high):.4g}")
@@ -194,8 +196,14 @@ def _best(trials: Sequence[Trial]) -> Trial | None:
 
 
 def _keep_in_view(axes: Axes, values: Sequence[float]) -> None:
-    """Keep one diverged trial from flattening all others: the worst tenth may leave the picture."""
+    """Keep one diverged trial from flattening all others.
+
+    Values over orders of magnitude get a logarithmic scale; of others, the worst tenth may leave the picture.
+    """
     finite = np.array([value for value in values if math.isfinite(value)])
+    if len(finite) and finite.min() > 0 and finite.max() > _LOG_FROM * finite.min():
+        axes.set_yscale("log")
+        return
     if len(finite) < 8:
         return
     low, high = np.quantile(finite, [0.1, 0.9])

@@ -101,7 +101,7 @@ def space_of(settings: Settings) -> Space:
             if suggested
             else "add [tuning.space] to settings.toml, such as: lr = {low = 0.1, high = 2.0, log = true}",
         )
-    space = {name: _parsed(name, bounds) for name, bounds in sorted(chosen.items())}
+    space = {name: parsed(name, bounds) for name, bounds in sorted(chosen.items())}
     _check(settings, space)
     return space
 
@@ -163,7 +163,12 @@ def grid_size(space: Space) -> int:
     return math.prod(len(entry.points()) for entry in space.values())
 
 
-def _parsed(name: str, bounds: Mapping[str, Any]) -> Range | Choices:
+def parsed(name: str, bounds: Mapping[str, Any]) -> Range | Choices:
+    """Read what settings say of a range.
+
+    Raises:
+        SettingsError: it is none.
+    """
     choices = bounds.get("choices")
     if choices is not None:
         different = isinstance(choices, list) and len({repr(x) for x in choices}) == len(choices)

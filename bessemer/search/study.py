@@ -407,10 +407,6 @@ class Study:
         """Return the trials as samplers and figures want them."""
         return [self._known(trial) for _, trial in sorted(self.trials.items())]
 
-    def close(self) -> None:
-        """Let go of the journal."""
-        self._journal.close()
-
     # Inside
 
     def _chosen(self, number: int) -> Values | None:

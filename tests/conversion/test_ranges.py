@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import random
-import re
 import sys
 import tomllib
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bessemer.config.settings import Settings
 from bessemer.conversion.ranges import Range, suggest
-from bessemer.training.tuning import check_space, draw
+from bessemer.search.population import drawn
+from bessemer.search.space import parsed, space_of
 from conversion.converted_projects import Project
 
 SUGGESTED = {
@@ -106,7 +106,7 @@ def test_what_is_drawn_lies_in_the_range(name: str, value: float, seed: int) -> 
     found = suggest(name, "float", repr(value))
     if found is not None:
         bounds = tomllib.loads(f"x = {found.toml}")["x"]
-        assert holds(found, draw(bounds, random.Random(seed)))
+        assert holds(found, drawn(parsed("x", bounds), np.random.default_rng(seed)))
 
 
 @pytest.fixture
@@ -116,19 +116,16 @@ def settings_of(digits: Project) -> Iterator[type[Settings]]:
     sys.path.remove(str(digits.root))
 
 
-def test_a_project_suggests_nothing_until_a_comment_sign_is_taken_away(
+def test_a_project_searches_the_suggestions_that_are_named_and_no_others(
     digits: Project, settings_of: type[Settings]
 ) -> None:
-    text = (digits.root / "settings.toml").read_text()
-    head, table, lines = text.partition("[tuning.space]\n")
-    assert tomllib.loads(text)["tuning"] == {"space": {}}
-    ranges = [x for x in lines.splitlines() if re.match(r"# \w+ = \{", x)]
-    assert len(ranges) == 5
-    for chosen in (*([x] for x in ranges), ranges):
-        lines = "\n".join(x.removeprefix("# ") for x in chosen)
-        settings = settings_of(**tomllib.loads(f"{head}{table}{lines}\n"))
-        assert len(settings.tuning.space) == len(chosen)
-        check_space(settings)
+    written = tomllib.loads((digits.root / "settings.toml").read_text())
+    tuning = written["tuning"]
+    names = list(tuning["suggestions"])
+    assert len(names) == 5
+    for chosen in (*([name] for name in names), names):
+        settings = settings_of(**{**written, "tuning": {**tuning, "space": {}, "search": chosen}})
+        assert set(space_of(settings)) == set(chosen)
 
 
 @pytest.mark.parametrize("paper", ["README.md", "CONVERSION.md"])
