@@ -55,6 +55,7 @@ def test_mistakes_of_the_user_are_these_and_no_others() -> None:
         "ClusterError",
         "ConversionError",
         "InvalidDataError",
+        "NeverLoggedError",
         "NoLoaderError",
         "PlacementError",
         "ProjectError",

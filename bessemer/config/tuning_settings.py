@@ -47,7 +47,7 @@ class Tuning(Section):
         description="Whether the first trial has the settings as they are, where they lie in the space, so "
         "that no search ends worse than it began.",
     )
-    num_workers: int = Field(
+    workers_per_trial: int = Field(
         0, ge=0, description="Workers of a trial (count); 0: as many as scaling.num_workers says."
     )
     max_hours: float = Field(
@@ -88,10 +88,13 @@ class Tuning(Section):
         0.25,
         gt=0,
         le=0.5,
-        description="Pbt: share of the population that is replaced, and that is copied (1).",
+        description="Pbt: share of the population that is replaced, and that is copied (fraction).",
     )
     resample: float = Field(
-        0.25, ge=0, le=1, description="Pbt: probability that a copied setting is drawn anew, not nudged (1)."
+        0.25,
+        ge=0,
+        le=1,
+        description="Pbt: probability that a copied setting is drawn anew, not nudged (fraction).",
     )
     max_failures: int = Field(
         3, ge=1, description="Trials that fail in a row, before one is complete, that end the search (count)."

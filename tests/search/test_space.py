@@ -165,4 +165,7 @@ def test_it_is_known_whether_values_lie_in_a_space(value: dict[str, Any], inside
 def test_trials_have_the_workers_that_the_search_says() -> None:
     base = {"scaling": {"num_workers": [2, 4]}}
     assert of_trials(Digits.model_validate(base)).scaling.num_workers == 2
-    assert of_trials(Digits.model_validate({**base, "tuning": {"num_workers": 1}})).scaling.num_workers == 1
+    assert (
+        of_trials(Digits.model_validate({**base, "tuning": {"workers_per_trial": 1}})).scaling.num_workers
+        == 1
+    )
