@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from bessemer.config.settings import Tracking
 from bessemer.errors import BessemerError, TrackingError, TrainingError
 from bessemer.tracking import TrackedRun
 from bessemer.training import relay
-from bessemer.training.monitor import Mailbox, Monitor
+from bessemer.training.monitor import LocalMonitor
 from bessemer.training.relay import Recorder, RelayedWriter
 from bessemer.utils.machine import MachineMeter
 from bessemer.utils.records import Record
@@ -23,21 +22,22 @@ from bessemer.utils.records import Record
 TRACKED = TrackedRun("sqlite:///none", "run", "0", "name")
 
 
-class Line(Monitor):
-    """A monitor whose mailbox is in this process."""
-
-    def __init__(self) -> None:
-        self.mailbox = Mailbox()
+class Line(LocalMonitor):
+    """A monitor of this process whose answers get lost."""
 
     def record(self, records: Sequence[Record], sender: str, number: int) -> None:
-        for _ in range(2):  # as if the first answer had been lost
-            self.mailbox.record(records, sender, number)
+        for _ in range(2):
+            super().record(records, sender, number)
 
     def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
-        return asyncio.run(self.mailbox.written(barrier, min(wait_s, 0.05)))
+        return super().written(barrier, min(wait_s, 0.05))
 
-    def tell_written(self, barrier: str, error: BessemerError | None) -> None:
-        self.mailbox.tell_written(barrier, error)
+    def read(self) -> list[Record]:
+        news = self.next_news(0.0, self.received)
+        self.received = news.number
+        return news.records
+
+    received = -1
 
 
 class Book:
@@ -77,10 +77,12 @@ class Book:
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> Line:
+def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     Book.made, Book.error = [], None
     monkeypatch.setattr(relay, "MetricWriter", Book)
-    return Line()
+    made = Line()
+    yield made
+    made.stop()
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def recorder(line: Line) -> Iterator[Recorder]:
 
     def drive() -> None:
         while not done.wait(0.005):
-            made.take(line.mailbox.read().records)
+            made.take(line.read())
 
     thread = threading.Thread(target=drive)
     thread.start()
@@ -150,16 +152,16 @@ def test_a_barrier_does_not_pass_while_nobody_writes(line: Line) -> None:
 
     threading.Thread(target=pass_it, daemon=True).start()
     assert not passed.wait(0.3)
-    line.mailbox.tell_written("1-0", None)
+    line.tell_written("1-0", None)
     assert passed.wait(10)
 
 
 def test_who_waits_for_a_driver_that_is_lost_is_told(line: Line) -> None:
     writer = RelayedWriter(line, 1, resumed=False)
-    line.mailbox.lose_driver(TrainingError("the driver stopped listening"))
+    line.lose_driver(TrainingError("the driver stopped listening"))
     with pytest.raises(TrainingError, match="stopped listening"):
         writer.barrier()()
-    assert line.mailbox.begin_attempt().give_up is not None
+    assert line.begin_attempt().give_up is not None
 
 
 def test_the_next_attempt_may_send_the_same_steps_again(line: Line, recorder: Recorder) -> None:

@@ -17,7 +17,9 @@ from bessemer.tracking import (
     TrackedRun,
     check_store,
     close_run,
+    describe_run,
     log_metrics,
+    open_children,
     open_run,
     tracking_uri,
     without_password,
@@ -48,7 +50,9 @@ def client(uri: str) -> Any:
 
 @pytest.fixture
 def tracked(client: Any, uri: str, folder: Path, request: pytest.FixtureRequest) -> TrackedRun:
-    return open_run(uri, "writing", request.node.name[:40], {}, {}, SETTINGS_TOML, folder)
+    opened = open_run(uri, "writing", request.node.name[:40], {}, folder)
+    describe_run(opened, {}, SETTINGS_TOML)
+    return opened
 
 
 @pytest.fixture
@@ -155,9 +159,9 @@ def test_a_run_has_its_settings_its_tags_and_the_file_that_repeats_it(
         "space": {"lr": [1, 2]},
         "long": "x" * 9000,
     }
-    tracked = open_run(
-        uri, "a new one", "first", parameters, {"bessemer.project": "p"}, SETTINGS_TOML, folder
-    )
+    tracked = open_run(uri, "a new one", "first", {"bessemer.project": "p"}, folder)
+    for _ in range(2):  # a search may do so again after a kill
+        describe_run(tracked, parameters, SETTINGS_TOML)
     run = client.get_run(tracked.run_id)
     assert run.info.run_name == "first"
     assert run.info.status == "RUNNING"
@@ -172,13 +176,14 @@ def test_a_run_has_its_settings_its_tags_and_the_file_that_repeats_it(
 
 
 def test_a_second_run_goes_to_the_same_experiment(client: Any, uri: str, folder: Path) -> None:
-    first, second = (open_run(uri, "common", name, {}, {}, "", folder) for name in "ab")
+    first, second = (open_run(uri, "common", name, {}, folder) for name in "ab")
     assert first.experiment_id == second.experiment_id
     assert first.run_id != second.run_id
 
 
 def test_more_parameters_than_one_request_takes_are_all_written(client: Any, uri: str, folder: Path) -> None:
-    tracked = open_run(uri, "common", "many", {f"p{i}": i for i in range(250)}, {}, "", folder)
+    tracked = open_run(uri, "common", "many", {}, folder)
+    describe_run(tracked, {f"p{i}": i for i in range(250)}, "")
     assert client.get_run(tracked.run_id).data.params == {f"p{i}": str(i) for i in range(250)}
 
 
@@ -186,7 +191,7 @@ def test_a_deleted_experiment_is_refused_with_how_to_restore_it(client: Any, uri
     experiment_id = client.create_experiment("deleted")
     client.delete_experiment(experiment_id)
     with pytest.raises(TrackingError, match="'deleted' is deleted") as caught:
-        open_run(uri, "deleted", "x", {}, {}, "", folder)
+        open_run(uri, "deleted", "x", {}, folder)
     assert f"mlflow experiments restore -x {experiment_id}" in caught.value.todo
 
 
@@ -394,3 +399,12 @@ def test_logging_a_model_leaves_no_wish_in_the_environment(
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert "MLFLOW_EXPERIMENT_ID" not in os.environ
     assert tracking_uri("", tmp_path).endswith("mlflow.db")
+
+
+def test_runs_inside_of_a_run_that_nobody_closed_are_found(client: Any, uri: str, folder: Path) -> None:
+    parent = open_run(uri, "nested", "parent", {}, folder)
+    children = [
+        open_run(uri, "nested", name, {"mlflow.parentRunId": parent.run_id}, folder) for name in "abc"
+    ]
+    close_run(children[1], "FINISHED")
+    assert sorted(child.name for child in open_children(parent)) == ["a", "c"]

@@ -35,6 +35,8 @@ from bessemer.tracking import (
     TrackedRun,
     check_store,
     close_run,
+    describe_run,
+    open_children,
     open_run,
     reopen_run,
     tracking_uri,
@@ -42,7 +44,7 @@ from bessemer.tracking import (
 from bessemer.training.cluster import connect
 from bessemer.training.identity import identity_of
 from bessemer.training.placement import Node
-from bessemer.training.trainer import recorded_run, started, storage_folder
+from bessemer.training.trainer import started, storage_folder
 from bessemer.utils.console import guess_direction
 
 
@@ -204,7 +206,6 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
         tracked = TrackedRun(**study.parent)
         if not is_new:
             reopen_run(tracked)
-            _close_runs_of_ended(study, folder)
         status: Status = "FAILED"
         recorder = StudyRecorder(study, tracked, folder, not is_new, settings.tracking.retry_s)
         try:
@@ -220,6 +221,7 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
                         f"the search {folder.name} was asked to stop",
                         todo=f"bessemer tune --project {job.project} --resume {folder.name}",
                     )
+            _close_children(study, tracked)
             found = found_of(study, folder, settings, tracked)
             if found.best_file is not None:
                 recorder.file(found.best_file)
@@ -274,15 +276,17 @@ def _opened(job: Job, question: Question, folder: Path, uri: str, storage: Path)
         **({"mlflow.parentRunId": job.parent} if job.parent else {}),
     }
     experiment = settings.tracking.experiment or job.project
-    return open_run(uri, experiment, folder.name, parameters, tags, to_toml(settings), storage)
+    tracked = open_run(uri, experiment, folder.name, tags, storage)
+    describe_run(tracked, parameters, to_toml(settings))
+    return tracked
 
 
-def _close_runs_of_ended(study: Study, folder: Path) -> None:
-    """Close the MLflow runs of trials whose end was decided just before the driver was killed."""
-    for trial in study.trials.values():
-        tracked = recorded_run(folder / name_of(trial.number)) if trial.state == "stopped" else None
-        if tracked is not None:
-            close_run(tracked, "FINISHED")
+def _close_children(study: Study, tracked: TrackedRun) -> None:
+    """Close the MLflow runs of trials that are over and were killed before they could do so."""
+    over = {name_of(trial.number): trial for trial in study.trials.values() if trial.is_over}
+    for child in open_children(tracked):
+        if child.name in over:
+            close_run(child, "FAILED" if over[child.name].state == "failed" else "FINISHED")
 
 
 def _check_journal(folder: Path, question: Question) -> None:

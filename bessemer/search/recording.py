@@ -15,6 +15,9 @@ from bessemer.tracking import MetricWriter, TrackedRun
 
 FIGURES_FOLDER = "figures"
 _DRAW_EVERY_S = 10.0
+# Drawing takes at most this share of a processor.
+_DRAW_SHARE = 0.05
+_FIRST_DRAWN_AFTER_S = 5.0
 _FLUSH_EVERY_S = 2.0
 
 
@@ -87,17 +90,19 @@ class StudyRecorder:
 
     def _serve(self) -> None:
         try:
-            drawn_at = 0.0
+            drawn_at = took_s = 0.0
             while True:
                 self._changed.wait()
-                while not self._closing.wait(0.2) and time.monotonic() - drawn_at < _DRAW_EVERY_S:
-                    pass
+                pause_s = max(_DRAW_EVERY_S, took_s / _DRAW_SHARE) if drawn_at else _FIRST_DRAWN_AFTER_S
+                self._closing.wait(max(0.0, drawn_at + pause_s - time.monotonic()) if drawn_at else pause_s)
                 last = self._closing.is_set()
+                begun = time.monotonic()
                 self._changed.clear()
                 question, trials = self._study.question, self._trials
                 for file in figures.draw(question, trials, self._folder / FIGURES_FOLDER):
                     self._writer.log_file(file, FIGURES_FOLDER)
                 drawn_at = time.monotonic()
+                took_s = drawn_at - begun
                 if last:
                     return
         except BaseException as error:

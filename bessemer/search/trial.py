@@ -12,7 +12,8 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -123,16 +124,29 @@ class News:
     waits: bool = False
 
 
+Later = Callable[[Callable[[], None]], object]
+
+
+def _told(work: Callable[[], None]) -> None:
+    """Do something that a trial does not wait for; an error is written down, and ends nothing."""
+    try:
+        work()
+    except BessemerError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+
+
 class TrialRun:
     """One stretch of a trial, in a thread of its own.
 
     Args:
         brief: of the search.
         assignment: what to run.
+        later: does what training need not wait for.
     """
 
-    def __init__(self, brief: Brief, assignment: Assignment) -> None:
+    def __init__(self, brief: Brief, assignment: Assignment, later: Later) -> None:
         self._brief = brief
+        self._later = later
         self._assignment = assignment
         self.run_dir = brief.study_dir / name_of(assignment.number)
         self._changed = threading.Condition()
@@ -214,7 +228,7 @@ class TrialRun:
                 tags={**brief.tags, "bessemer.trial": str(assignment.number)},
                 console=Console(file=log, width=160),
                 resume=resume,
-                within=Within(brief.placement, brief.here, self._judging(), self._stop),
+                within=Within(brief.placement, brief.here, self._judging(), self._stop, self._later),
             )
         return End("done", metrics=dict(outcome.metrics))
 
@@ -274,6 +288,8 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         """Begin the first trial."""
         assert brief is not None
         self._brief = brief
+        # In the order in which it is asked for, a trial after the other.
+        self._later = ThreadPoolExecutor(1, "bessemer-later")
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -290,6 +306,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         """End what is still running."""
         self._run.end()
+        self._later.shutdown()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Do nothing: a run keeps its own checkpoints, and finds them."""
@@ -300,7 +317,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         # Ray has a folder for each trial, and may have taken away the one of the trial before.
         os.chdir(self._brief.folder if os.path.isdir(self._brief.folder) else "/")
-        self._run = TrialRun(self._brief, Assignment(**config["assignment"]))
+        self._run = TrialRun(self._brief, Assignment(**config["assignment"]), self._do_later)
+
+    def _do_later(self, work: Callable[[], None]) -> None:
+        self._later.submit(_told, work)
 
 
 def as_config(assignment: Assignment) -> dict[str, Any]:

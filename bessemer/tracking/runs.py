@@ -44,20 +44,16 @@ def open_run(
     uri: str,
     experiment: str,
     name: str,
-    parameters: Mapping[str, Any],
     tags: Mapping[str, str],
-    settings_toml: str,
     artifact_root: Path | None = None,
 ) -> TrackedRun:
-    """Create the MLflow run of a training run.
+    """Create the MLflow run of a training run; `describe_run` says what it was made of.
 
     Args:
         uri: tracking store.
         experiment: made if it does not exist.
         name: shown in the MLflow page.
-        parameters: every setting by its dotted name.
         tags: what the run was made from.
-        settings_toml: settings file that repeats the run, kept as an artifact.
         artifact_root: folder for files when the store is a local database.
 
     Raises:
@@ -77,9 +73,36 @@ def open_run(
         root = (artifact_root / ARTIFACTS_NAME).absolute().as_uri() if local and artifact_root else None
         experiment_id = found.experiment_id if found else client.create_experiment(experiment, root)
         run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
-        _log_parameters(client, run.info.run_id, parameters)
-        client.log_text(run.info.run_id, settings_toml, "settings.toml")
         return TrackedRun(uri, run.info.run_id, experiment_id, name, run.info.start_time / 1000)
+
+
+def describe_run(tracked: TrackedRun, parameters: Mapping[str, Any], settings_toml: str) -> None:
+    """Keep with a run what it was made of; to do so again changes nothing.
+
+    Args:
+        tracked: the run.
+        parameters: every setting by its dotted name.
+        settings_toml: settings file that repeats the run, kept as an artifact.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    with errors_named(tracked.uri):
+        client = client_of(tracked.uri)
+        _log_parameters(client, tracked.run_id, parameters)
+        client.log_text(tracked.run_id, settings_toml, "settings.toml")
+
+
+def open_children(tracked: TrackedRun) -> list[TrackedRun]:
+    """Return the runs inside of a run that nobody has closed."""
+    with errors_named(tracked.uri):
+        found = client_of(tracked.uri).search_runs(
+            [tracked.experiment_id],
+            f"tags.mlflow.parentRunId = '{tracked.run_id}' and attributes.status = 'RUNNING'",
+        )
+    return [
+        TrackedRun(tracked.uri, run.info.run_id, run.info.experiment_id, run.info.run_name) for run in found
+    ]
 
 
 def reopen_run(tracked: TrackedRun) -> None:
@@ -92,23 +115,31 @@ def reopen_run(tracked: TrackedRun) -> None:
         client_of(tracked.uri).update_run(tracked.run_id, status="RUNNING")
 
 
-def close_run(tracked: TrackedRun, status: Status, tags: Mapping[str, str] | None = None) -> None:
-    """Set the final status of a run, and tags that are known only now."""
+def close_run(
+    tracked: TrackedRun,
+    status: Status,
+    tags: Mapping[str, str] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    step: int = 0,
+) -> None:
+    """Set the final status of a run, and tags and metrics (at a step) that are known only now."""
+    log_metrics(tracked, metrics or {}, step, tags)
     with errors_named(tracked.uri):
-        client = client_of(tracked.uri)
-        for key, value in (tags or {}).items():
-            client.set_tag(tracked.run_id, key, value)
-        client.set_terminated(tracked.run_id, status)
+        client_of(tracked.uri).set_terminated(tracked.run_id, status)
 
 
-def log_metrics(tracked: TrackedRun, metrics: Mapping[str, float], step: int) -> None:
-    """Write metrics to a run that is already closed."""
-    from mlflow.entities import Metric
+def log_metrics(
+    tracked: TrackedRun, metrics: Mapping[str, float], step: int, tags: Mapping[str, str] | None = None
+) -> None:
+    """Write metrics, and tags, to a run that may be closed already."""
+    from mlflow.entities import Metric, RunTag
 
     now_ms = int(time.time() * 1000)
     with errors_named(tracked.uri):
         client_of(tracked.uri).log_batch(
-            tracked.run_id, metrics=[Metric(k, v, now_ms, step) for k, v in metrics.items()]
+            tracked.run_id,
+            metrics=[Metric(k, v, now_ms, step) for k, v in metrics.items()],
+            tags=[RunTag(k, v) for k, v in (tags or {}).items()],
         )
 
 

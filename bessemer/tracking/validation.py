@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bessemer.tracking.runs import TrackedRun, close_run, log_metrics, open_run
+from bessemer.tracking.runs import TrackedRun, close_run, describe_run, log_metrics, open_run
 from bessemer.tracking.store import client_of, errors_named
 
 RUN_NAME = "validation"
@@ -34,7 +34,8 @@ def log_validation(
     Raises:
         TrackingError: the store cannot be reached.
     """
-    tracked = open_run(uri, experiment, RUN_NAME, {}, tags, settings_toml, artifact_root)
+    tracked = open_run(uri, experiment, RUN_NAME, tags, artifact_root)
+    describe_run(tracked, {}, settings_toml)
     log_metrics(tracked, metrics, step=0)
     with errors_named(uri):
         client = client_of(uri)

@@ -80,12 +80,12 @@ def settled(search_path: Sequence[str]) -> Iterator[None]:
 
 
 def _forget(search_path: Sequence[str]) -> None:
-    # A folder of a project may hold an environment, or Bessemer itself where it is developed.
+    # A folder of a project may hold Bessemer itself, where it is developed.
+    own = {entry.partition(".")[0] for folder in search_path for entry in os.listdir(folder)} - {"bessemer"}
     roots = tuple(f"{os.path.abspath(folder)}{os.sep}" for folder in search_path)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        own = isinstance(file, str) and file.startswith(roots) and "site-packages" not in file
-        if own and name.partition(".")[0] not in ("bessemer", "__main__"):
+    for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if file.startswith(roots):
             del sys.modules[name]
 
 

@@ -131,6 +131,8 @@ def launch(
             failure = error
         finally:
             done.set()
+            with contextlib.suppress(ray.exceptions.RayError):
+                job.monitor.wake()
             listener.join(timeout=10)
             if recorder is not None:
                 with contextlib.suppress(TrackingError) if failure else contextlib.nullcontext():

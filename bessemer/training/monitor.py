@@ -12,8 +12,10 @@ import contextlib
 import inspect
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,7 +30,6 @@ from bessemer.utils.records import Record
 _Answer = TypeVar("_Answer")
 
 _MAX_EVENTS = 10_000
-_WRITTEN_POLL_S = 0.01
 # Longest wait of one call for something that may take any time.
 _LISTEN_S = 5.0
 # Barriers whose answer may still be asked for.
@@ -95,6 +96,7 @@ class Mailbox:
         self._verdicts: dict[int, bool] = {}
         self._sent = News(number=-1)
         self._has_news = asyncio.Event()
+        self._told = asyncio.Event()
 
     def begin_attempt(self, checkpoint: int | None = None, caller: str = "") -> Attempt:
         """Count an attempt, unless it is to give up; the main worker calls it once when it starts.
@@ -145,34 +147,39 @@ class Mailbox:
     def tell_written(self, barrier: str, error: BessemerError | None) -> None:
         """Take the driver's word that what was recorded before a barrier is written, or cannot be."""
         self._written[barrier] = error
+        self._told.set()
         for old in list(self._written)[:-_MAX_BARRIERS]:
             del self._written[old]
 
     async def written(self, barrier: str, wait_s: float) -> tuple[bool, BessemerError | None]:
         """Return whether what was recorded before a barrier is written, after waiting for it, or why not."""
-        waited_s = 0.0
-        while barrier not in self._written and self._lost is None and waited_s < wait_s:
-            await asyncio.sleep(_WRITTEN_POLL_S)
-            waited_s += _WRITTEN_POLL_S
+        await self._until(lambda: barrier in self._written or self._lost is not None, wait_s)
         is_told = barrier in self._written
         error = self._written.get(barrier, self._lost)
         return is_told and error is None, error
 
+    async def _until(self, condition: Callable[[], bool], wait_s: float) -> None:
+        """Wait until the driver has told something, or so many seconds."""
+        deadline = time.monotonic() + wait_s
+        while not condition() and (left := deadline - time.monotonic()) > 0:
+            self._told.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._told.wait(), left)
+
     def tell_verdict(self, turn: int, ends: bool) -> None:
         """Take the driver's verdict on a turn: whether the run ends after it."""
         self._verdicts[turn] = ends
+        self._told.set()
 
     async def verdict(self, turn: int, wait_s: float) -> bool | None:
         """Return the verdict on a turn, after waiting for it, or None if there is none yet."""
-        waited_s = 0.0
-        while turn not in self._verdicts and self._lost is None and waited_s < wait_s:
-            await asyncio.sleep(_WRITTEN_POLL_S)
-            waited_s += _WRITTEN_POLL_S
+        await self._until(lambda: turn in self._verdicts or self._lost is not None, wait_s)
         return self._verdicts.get(turn, True if self._lost is not None else None)
 
     def lose_driver(self, error: BessemerError) -> None:
         """Nothing more will be written: tell everybody who waits, and later ones."""
         self._lost = error
+        self._told.set()
         self.fail(error)
 
     def fail(self, error: BessemerError) -> None:
@@ -224,6 +231,10 @@ class Mailbox:
     def stopped_at(self) -> int | None:
         """Return the step at which the workers ended because they were asked to, or None."""
         return self._stopped_at
+
+    def wake(self) -> None:
+        """Have whoever waits for news go on: the job is done."""
+        self._has_news.set()
 
     def read(self) -> News:
         """Return what came in since the last call."""
@@ -350,6 +361,10 @@ class Monitor:
         """Tell the workers that the driver writes nothing more; returns at once."""
         self._tell("lose_driver", error)
 
+    def wake(self) -> None:
+        """Have the driver's listener go on; returns at once."""
+        self._tell("wake")
+
     def next_news(self, wait_s: float, received: int) -> News:
         """Wait until something comes in, and return it, or nothing; see `Mailbox.next_news`."""
         news: News = self._call("next_news", wait_s, received)
@@ -371,10 +386,18 @@ class LocalMonitor(Monitor):
         self._thread.start()
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(self._answer(method, arguments), self._loop).result()
+        return self._begun(method, arguments).result()
 
     def _tell(self, method: str, *arguments: Any) -> None:
-        asyncio.run_coroutine_threadsafe(self._answer(method, arguments), self._loop)
+        self._begun(method, arguments)
+
+    def _begun(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
+        answer = self._answer(method, arguments)
+        try:
+            return asyncio.run_coroutine_threadsafe(answer, self._loop)
+        except RuntimeError:  # it has ended
+            answer.close()
+            raise
 
     async def _answer(self, method: str, arguments: tuple[Any, ...]) -> Any:
         answer = getattr(self._mailbox, method)(*arguments)

@@ -32,7 +32,7 @@ from bessemer.tracking import (
     TrackedRun,
     check_store,
     close_run,
-    log_metrics,
+    describe_run,
     open_run,
     reopen_run,
     tracking_uri,
@@ -113,12 +113,14 @@ class Within:
         here: whether its only worker trains in this process.
         judging: who says when it ends early; None for nobody.
         stop: a wish that it ends.
+        later: does what training need not wait for; by default at once.
     """
 
     placement: Placement
     here: bool = False
     judging: Judging | None = None
     stop: StopWish = field(default_factory=StopWish)
+    later: Callable[[Callable[[], None]], object] = lambda work: work()
 
 
 def fit(
@@ -160,11 +162,12 @@ def fit(
     console = console or Console(file=sys.stdout)
     identity = identity_of(settings, code, tags or {})
     project = project or getattr(program, "__name__", str(program))
-    storage = storage_folder(settings)
+    storage = storage_folder(settings, is_known=within is not None)
     uri = tracking_uri(settings.tracking.uri, storage)
     if resume is not None and not (resume.allow_drift or resume.explores):
         for saved in checkpoints_of(resume.run_dir, settings).complete()[-1:]:
             check_same(saved.identity, identity, Path(saved.path).name)
+    is_part = within is not None
     if within is None:
         # Ray and MLflow take seconds each to start, and do not need each other.
         store_checked = started(lambda: check_store(uri))
@@ -192,12 +195,14 @@ def fit(
             uri,
             settings.tracking.experiment or project,
             run_dir.name,
-            {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))},
             {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})},
-            settings_toml,
             storage,
         )
         record_run(run_dir, tracked)
+    parameters = {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))}
+    if recorded is None or (is_part and not (resume is not None and resume.explores)):
+        # A part of something larger may have been killed before it had said what it is made of.
+        within.later(lambda: describe_run(tracked, parameters, settings_toml))
     status: Status = "FAILED"
     heard = Heard({}, books=Books(called_at))
     limits, logs = Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER))
@@ -231,9 +236,9 @@ def fit(
     finally:
         with contextlib.suppress(Exception):
             monitor.stop()
-        close_run(tracked, status, {"bessemer.attempts": str(heard.num_attempts)})
         account = heard.books.account(time.time())
-        log_metrics(tracked, account.metrics(), account.last_step)
+        ended = {"bessemer.attempts": str(heard.num_attempts)}
+        within.later(lambda: close_run(tracked, status, ended, account.metrics(), account.last_step))
         lock.close()
     if heard.stopped_at is not None:
         raise RunStoppedError(
@@ -323,8 +328,12 @@ def place_workers(settings: Settings) -> Placement:
     return decide_placement(settings.scaling, settings.data, connection.nodes)
 
 
-def storage_folder(settings: Settings) -> Path:
+def storage_folder(settings: Settings, is_known: bool = False) -> Path:
     """Return the folder of all runs, made if it is not there.
+
+    Args:
+        settings: say where it is.
+        is_known: whether it was seen to be writable before.
 
     Raises:
         StorageError: it cannot be made or written.
@@ -337,6 +346,8 @@ def storage_folder(settings: Settings) -> Path:
             todo="mount the storage, or use a shared file system",
         )
     storage = Path(configured).expanduser().absolute()
+    if is_known:
+        return storage
     probe = storage / f".probe-{secrets.token_hex(4)}"
     try:
         storage.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,7 @@ class Place:
         run_program(self._program(settings), run_dir, settings, store=store)
         store.close()
         if tracked:
-            opened = open_run(self.uri, "judged", name, {}, {}, "", self.folder / "runs")
+            opened = open_run(self.uri, "judged", name, {}, self.folder / "runs")
             record_run(run_dir, opened)
         return run_dir
 
