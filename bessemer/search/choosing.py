@@ -44,6 +44,9 @@ class Known:
 class Chooser(Protocol):
     """Chooses what a trial trains with; another way of choosing needs no more than this."""
 
+    def load(self) -> None:
+        """Import what it needs, which may take seconds."""
+
     def choose(self, number: int, known: Sequence[Known]) -> Values | None:
         """Return the values of a trial, or None if there is nothing left to try.
 
@@ -58,6 +61,9 @@ class GridChooser:
     """Tries every point of the grid once, in order."""
 
     space: Space
+
+    def load(self) -> None:
+        """Import nothing."""
 
     def choose(self, number: int, known: Sequence[Known]) -> Values | None:
         """Return the point with this number."""
@@ -82,10 +88,12 @@ class OptunaChooser:
     seed: int
     num_startup: int
 
+    def load(self) -> None:
+        """Import Optuna."""
+        self.choose(0, [])
+
     def choose(self, number: int, known: Sequence[Known]) -> Values | None:
         """Return what the sampler suggests."""
-        from optuna.trial import Trial  # noqa: F401 (loads what `ask` needs before warnings are caught)
-
         study = as_study(self.space, known, self._sampler(number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

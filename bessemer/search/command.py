@@ -198,8 +198,10 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
         _check_journal(folder, question)
     # Ray and MLflow take seconds each to start, and do not need each other.
     store_checked = started(lambda: check_store(uri))
+    loaded = started(question.chooser().load)
     plan = plan_of(settings, connect(settings.cluster).nodes, question.num_trials)
     store_checked.result()
+    loaded.result()
     with closing(Journal(folder)) as journal:
         is_new = not journal.lines()
         study = Study(journal, question, lambda: asdict(_opened(job, question, folder, uri, storage)))

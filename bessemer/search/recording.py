@@ -14,10 +14,10 @@ from bessemer.search.study import Study, Trial, epochs_in_full, epochs_trained
 from bessemer.tracking import MetricWriter, TrackedRun
 
 FIGURES_FOLDER = "figures"
-_DRAW_EVERY_S = 10.0
+_DRAW_EVERY_S = 20.0
 # Drawing takes at most this share of a processor.
 _DRAW_SHARE = 0.05
-_FIRST_DRAWN_AFTER_S = 5.0
+_FIRST_DRAWN_AFTER_S = 20.0
 _FLUSH_EVERY_S = 2.0
 
 

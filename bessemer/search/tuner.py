@@ -241,8 +241,9 @@ def run_trials(search: Search, plan: Plan, brief: Brief, max_failures: int) -> N
     folder = brief.study_dir / _RAY_FOLDER
     # Nothing is to be found there of an earlier driver.
     shutil.rmtree(folder, ignore_errors=True)
-    for name, value in _OPTIONS.items():
-        os.environ.setdefault(name, value)
+    # Trials that wait for their process: all that there is room for start at the same time.
+    for name, value in {**_OPTIONS, "TUNE_MAX_PENDING_TRIALS_PG": str(plan.num_at_once)}.items():
+        os.environ[name] = value
     for noisy in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     trainable = ray_tune.with_parameters(TrialActor, brief=brief)

@@ -17,6 +17,7 @@ from bessemer.tracking.registry import (
     weights_of,
 )
 from bessemer.tracking.runs import (
+    PendingRun,
     Status,
     TrackedRun,
     close_run,
@@ -38,6 +39,7 @@ __all__ = [
     "DATABASE_NAME",
     "LoggedModel",
     "MetricWriter",
+    "PendingRun",
     "Status",
     "TrackedRun",
     "Version",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +39,46 @@ class TrackedRun:
     experiment_id: str
     name: str
     began_at: float = 0.0
+
+
+class PendingRun(TrackedRun):
+    """A run that is being opened: who asks for its id waits for it.
+
+    Args:
+        uri: MLflow tracking URI.
+        name: what the MLflow page calls it.
+        make: opens it.
+    """
+
+    _make: Callable[[], TrackedRun]
+    _opened: Future[TrackedRun]
+
+    def __init__(self, uri: str, name: str, make: Callable[[], TrackedRun]) -> None:
+        known = {"uri": uri, "name": name, "began_at": time.time(), "_make": make, "_opened": Future()}
+        for attribute, value in known.items():
+            object.__setattr__(self, attribute, value)
+
+    def open(self) -> None:
+        """Open it, once.
+
+        Raises:
+            TrackingError: the store cannot be reached; whoever asks for its id gets that too.
+        """
+        try:
+            self._opened.set_result(self._make())
+        except BaseException as error:
+            self._opened.set_exception(error)
+            raise
+
+    @property
+    def run_id(self) -> str:
+        """Id that every process writes to."""
+        return self._opened.result().run_id
+
+    @property
+    def experiment_id(self) -> str:
+        """The experiment it belongs to."""
+        return self._opened.result().experiment_id
 
 
 def open_run(

@@ -28,6 +28,7 @@ from bessemer.config.loading import fields_of, to_toml, value_at
 from bessemer.config.settings import Settings
 from bessemer.errors import RunStoppedError, SettingsError, StorageError
 from bessemer.tracking import (
+    PendingRun,
     Status,
     TrackedRun,
     check_store,
@@ -185,24 +186,31 @@ def fit(
     settings_toml = to_toml(settings)
     (run_dir / SETTINGS_FILE).write_text(settings_toml, encoding="utf-8")
     recorded = recorded_run(run_dir) if resume else None
+    parameters = {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))}
+    tracked: TrackedRun
     if recorded is not None:
         tracked = recorded
         reopen_run(tracked)
         # Ray's own notes of an earlier driver would have it look for what is no longer asked for.
         (run_dir / RAY_SNAPSHOT_FILE).unlink(missing_ok=True)
+        if is_part and not (resume is not None and resume.explores):
+            # It may have been killed before it had said what it is made of.
+            within.later(lambda: describe_run(tracked, parameters, settings_toml))
     else:
-        tracked = open_run(
-            uri,
-            settings.tracking.experiment or project,
-            run_dir.name,
-            {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})},
-            storage,
-        )
-        record_run(run_dir, tracked)
-    parameters = {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))}
-    if recorded is None or (is_part and not (resume is not None and resume.explores)):
-        # A part of something larger may have been killed before it had said what it is made of.
-        within.later(lambda: describe_run(tracked, parameters, settings_toml))
+        experiment = settings.tracking.experiment or project
+        own_tags = {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})}
+
+        def opened() -> TrackedRun:
+            made = open_run(uri, experiment, run_dir.name, own_tags, storage)
+            record_run(run_dir, made)
+            describe_run(made, parameters, settings_toml)
+            return made
+
+        if within.here:
+            tracked = pending = PendingRun(uri, run_dir.name, opened)
+            within.later(pending.open)
+        else:
+            tracked = opened()
     status: Status = "FAILED"
     heard = Heard({}, books=Books(called_at))
     limits, logs = Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER))
