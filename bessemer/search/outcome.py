@@ -22,7 +22,7 @@ from bessemer.utils.console import duration, number
 from bessemer.utils.files import write_whole
 
 BEST_FILE = "best.toml"
-RESULT_FILE = "result.json"
+RESULT_FILE = "search.json"
 _MOST_SHOWN = 10
 
 
@@ -120,7 +120,7 @@ class Confirmed:
 
 
 def found_of(study: Study, folder: Path, settings: Settings, tracked: TrackedRun) -> Found:
-    """Put together what a study came to, and write `best.toml` and `result.json` in its folder."""
+    """Put together what a study came to, and write `best.toml` and `search.json` in its folder."""
     question, best = study.question, study.winner()
     best_file = None
     if best is not None:
