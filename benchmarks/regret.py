@@ -6,8 +6,8 @@ Three small tasks: scans of digits, letters of a text, and a table of numbers. R
 the best value that any search of this script has seen the result of a search is. Plain Optuna is what one
 writes: `study.optimize` with its TPE sampler, every trial to its end. Bessemer decides as `bessemer tune`
 does, by the same code (`bessemer.search.study`), one trial after the other and without a cluster, which
-changes no decision. The budget is the epochs that are trained, which is what a search costs: as many trials to
-their end, or, as it comes, more of them that end early. Either begins with a researcher's own settings.
+changes no decision. The budget is the epochs that are trained, which is what a search costs: as many trials
+to their end, or, as it comes, more of them that end early. Either begins with a researcher's own settings.
 """
 
 from __future__ import annotations
