@@ -27,7 +27,7 @@ def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint:
     Args:
         settings: say where runs are.
         project: whose.
-        name: of the run, or "" for the newest.
+        name: of the run, of a trial as "SEARCH/trial-0001", or "" for the newest run.
         needs_checkpoint: whether only runs with a checkpoint count.
 
     Raises:
@@ -42,6 +42,8 @@ def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint:
         ),
         key=lambda path: path.stat().st_mtime,
     )
+    if "/" in name and (folder / name / CHECKPOINTS_FOLDER).is_dir():
+        return folder / name  # a trial of a search
     names = [path.name for path in runs]
     suffix = " with a checkpoint" if needs_checkpoint else ""
     if name and name not in names:

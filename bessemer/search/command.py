@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +44,7 @@ from bessemer.tracking import (
 from bessemer.training.cluster import connect
 from bessemer.training.identity import identity_of
 from bessemer.training.placement import Node
+from bessemer.training.shelf import Shelf
 from bessemer.training.trainer import started, storage_folder
 from bessemer.utils.console import guess_direction
 
@@ -250,11 +251,16 @@ def _run(job: Job, study: Study, plan: Plan, folder: Path, console: Console, rec
         here=plan.here,
         deciding=study.deciding(),
         folder=os.getcwd(),
+        shelf=Shelf.start(),
     )
     screen = SearchScreen(console, study, plan)
     driver = Search(study, plan, screen, recorder.changed)
-    with screen:
-        run_trials(driver, plan, brief, job.settings.scaling.max_failures)
+    try:
+        with screen:
+            run_trials(driver, plan, brief, job.settings.scaling.max_failures)
+    finally:
+        with suppress(Exception):  # the cluster may be gone
+            brief.shelf.stop()
     return driver.stopping.name if driver.stopping is not None else ""
 
 

@@ -30,6 +30,7 @@ from bessemer.search.study import Assignment
 from bessemer.training.folders import LOGS_FOLDER, RECORD_FILE, RESULT_FILE
 from bessemer.training.judging import Deciding, Judging
 from bessemer.training.placement import Placement
+from bessemer.training.shelf import Shelf
 from bessemer.training.stopping import StopWish
 from bessemer.training.trainer import Resume, Within, fit, is_complete
 from bessemer.utils.events import TurnToJudge
@@ -62,6 +63,7 @@ class Brief:
         here: whether a trial trains in its own process.
         deciding: the turns at which trials wait for a decision.
         folder: where the search was started; relative paths are meant from there.
+        shelf: keeps data sets that trials share.
     """
 
     program: str | bytes
@@ -75,6 +77,7 @@ class Brief:
     here: bool
     deciding: Deciding
     folder: str
+    shelf: Shelf
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,9 @@ class TrialRun:
                 tags={**brief.tags, "bessemer.trial": str(assignment.number)},
                 console=Console(file=log, width=160),
                 resume=resume,
-                within=Within(brief.placement, brief.here, self._judging(), self._stop, self._later),
+                within=Within(
+                    *(brief.placement, brief.here, self._judging(), self._stop, self._later, brief.shelf)
+                ),
             )
         return End("done", metrics=dict(outcome.metrics))
 

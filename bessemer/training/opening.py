@@ -45,7 +45,8 @@ class Streams:
         from bessemer.data.stream import Stream, StreamOptions
 
         if recipe not in self._shipped:
-            self._shipped[recipe] = ray.put(pack(recipe))
+            shelf, packed = self._job.shelf, pack(recipe)
+            self._shipped[recipe] = shelf.reference(packed) if shelf is not None else ray.put(packed)
         placement, group = self._job.placement, self._group
         # Not before: only `run_job` makes the settings' own class importable.
         data = cloudpickle.loads(self._job.settings).data

@@ -57,6 +57,7 @@ from bessemer.utils.console import TrainingScreen
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import CheckpointStore, Saved
     from bessemer.training.monitor import Monitor
+    from bessemer.training.shelf import Shelf
 
 _PROBE_BYTES = 64 * 1024
 
@@ -115,6 +116,7 @@ class Within:
         judging: who says when it ends early; None for nobody.
         stop: a wish that it ends.
         later: does what training need not wait for; by default at once.
+        shelf: keeps data sets that other runs read too.
     """
 
     placement: Placement
@@ -122,6 +124,7 @@ class Within:
     judging: Judging | None = None
     stop: StopWish = field(default_factory=StopWish)
     later: Callable[[Callable[[], None]], object] = lambda work: work()
+    shelf: Shelf | None = None
 
 
 def fit(
@@ -231,6 +234,7 @@ def fit(
             allow_drift=resume is not None and resume.allow_drift,
             deciding=judging.deciding if judging is not None else None,
             explores=resume is not None and resume.explores,
+            shelf=within.shelf,
         )
         execute = run_here if within.here else None
         with stopping(monitor, console), within.stop.heard_by(monitor.wish_stop):

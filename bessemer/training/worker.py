@@ -42,6 +42,7 @@ from bessemer.training.positions import all_ids
 from bessemer.training.relay import RelayedWriter
 from bessemer.training.run import Run, set_current_run
 from bessemer.training.session import Session, closing
+from bessemer.training.shelf import Shelf
 from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.surroundings import Mode, ProgramInspected, RunStopped, Surroundings
 from bessemer.training.watchdog import EXIT_STATUS, Watchdog
@@ -76,6 +77,7 @@ class Job:
         folder: where the driver was started; relative paths of the program are meant from there.
         deciding: the turns at which the driver says whether the run ends; None: nobody judges it.
         explores: whether optimizers keep this run's options when they take another run's state.
+        shelf: keeps data sets that other runs read too; None: this run has its own.
     """
 
     search_path: tuple[str, ...]
@@ -95,6 +97,7 @@ class Job:
     folder: str = field(default_factory=os.getcwd)
     deciding: Deciding | None = None
     explores: bool = False
+    shelf: Shelf | None = None
 
 
 def train_worker(config: dict[str, Any]) -> None:
