@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import ray
 
 from bessemer.data.shipping import Packed
-from bessemer.training import shelf
 from bessemer.training.shelf import Kept, Shelf
 
 
@@ -20,7 +20,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Packed]:
         found.append(packed)
         return len(found) - 1
 
-    monkeypatch.setattr(shelf.ray, "put", put)
+    monkeypatch.setattr(ray, "put", put)
     return found
 
 
@@ -42,7 +42,7 @@ def packed(payload: bytes, folder: str = "/here") -> Packed:
 def test_a_data_set_that_two_trials_send_is_kept_once(
     sent: list[Packed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf.ray, "get", lambda value: value)
+    monkeypatch.setattr(ray, "get", lambda value: value)
     made = Shelf(Direct(Kept()))
     first = made.reference(packed(b"rows"))
     assert made.reference(packed(b"rows")) == first
