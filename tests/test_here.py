@@ -51,15 +51,19 @@ def test_generators_and_flags_are_put_back_also_after_an_error() -> None:
     def drawn() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(()))
 
-    with settled([]):
-        expected = drawn()
-    with pytest.raises(ValueError), settled([]):
+    @settled([])
+    def fail() -> None:
         drawn()
         torch.set_default_dtype(torch.float64)
         torch.set_grad_enabled(False)
         torch.use_deterministic_algorithms(True)
         warnings.simplefilter("ignore")
         raise ValueError
+
+    with settled([]):
+        expected = drawn()
+    with pytest.raises(ValueError):
+        fail()
     assert torch.get_default_dtype() == torch.float32
     assert torch.is_grad_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
