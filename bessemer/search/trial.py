@@ -27,12 +27,13 @@ from bessemer.errors import BessemerError, RunStoppedError
 from bessemer.search.copies import keep_aside, take_over, turns_done
 from bessemer.search.space import with_values
 from bessemer.search.study import Assignment
+from bessemer.tracking import log_metrics
 from bessemer.training.folders import LOGS_FOLDER, RECORD_FILE, RESULT_FILE
 from bessemer.training.judging import Deciding, Judging
 from bessemer.training.placement import Placement
 from bessemer.training.shelf import Shelf
 from bessemer.training.stopping import StopWish
-from bessemer.training.trainer import Resume, Within, fit, is_complete
+from bessemer.training.trainer import Resume, Within, fit, is_complete, recorded_run
 from bessemer.utils.events import TurnToJudge
 
 REPORTS_FILE = "reports.jsonl"
@@ -213,6 +214,7 @@ class TrialRun:
             return End("done", metrics=result["metrics"])
         if assignment.source is not None:
             take_over(run_dir, brief.study_dir, name_of(assignment.source), assignment.source_turn)
+            self._later(self._tag_copy)
         if assignment.until is not None and turns_done(run_dir) >= assignment.until:
             return self._stopped()
         resume = None
@@ -236,6 +238,17 @@ class TrialRun:
                 ),
             )
         return End("done", metrics=dict(outcome.metrics))
+
+    def _tag_copy(self) -> None:
+        """Say in MLflow what the trial goes on from; its parameters stay those that it began with."""
+        tracked, source = recorded_run(self.run_dir), self._assignment.source
+        if tracked is not None and source is not None:
+            turn = self._assignment.source_turn
+            tags = {
+                f"bessemer.copied.{turn}": f"the state of {name_of(source)} after turn {turn}",
+                f"bessemer.values.{turn}": json.dumps(self._assignment.values),
+            }
+            log_metrics(tracked, {}, 0, tags)
 
     def _settings(self) -> Settings:
         settings: Settings = cloudpickle.loads(self._brief.settings)
