@@ -39,7 +39,9 @@ def emitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Projec
 
 
 def run(project: Project, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    # What the tests themselves were made with is not for the project's own Makefile.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKEFLAGS")}
+    environment = {**inherited, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **more}
     return subprocess.run(
         command, cwd=project.root, env=environment, capture_output=True, text=True, check=False
     )
