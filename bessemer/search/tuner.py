@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from bessemer.search.plan import Plan
 from bessemer.search.screen import SearchScreen
 from bessemer.search.study import Study
 from bessemer.search.trial import Brief, End, News, TrialActor, as_config
+from bessemer.training.cluster import head_watched
 from bessemer.training.folders import LOGS_FOLDER
 
 _RAY_FOLDER = "ray"
@@ -260,13 +262,13 @@ def run_trials(search: Search, plan: Plan, brief: Brief, max_failures: int) -> N
         ),
     )
     try:
-        with _log_of(brief.study_dir), stopping(search):
+        with _log_of(brief.study_dir), stopping(search), head_watched(lambda: _leave(brief.study_dir.name)):
             tuner.fit()
     except ray.exceptions.RayError as error:
-        raise _lost(error) from error
+        raise _lost(error, brief.study_dir.name) from error
     except Exception as error:
         if search.error is None and not ray.is_initialized():
-            raise _lost(error) from error
+            raise _lost(error, brief.study_dir.name) from error
         raise
     finally:
         search.finish()
@@ -309,10 +311,17 @@ def _log_of(study_dir: Path) -> Iterator[None]:
         yield
 
 
-def _lost(error: BaseException) -> ClusterError:
+def _leave(name: str) -> None:
+    """End this process: what waits for a head that has gone waits in Ray, where nothing can interrupt it."""
+    error = _lost(ConnectionError("its head does not answer"), name)
+    print(f"error: {error}", file=sys.__stderr__, flush=True)
+    os._exit(error.exit_code)
+
+
+def _lost(error: BaseException, name: str) -> ClusterError:
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ClusterError(
         f"the Ray cluster went away while the search ran: {text}",
         expected="a head that runs as long as the search",
-        todo="start it again and go on with --resume; nothing is lost",
+        todo=f"start it again, and go on with --resume {name}; nothing that was decided is lost",
     )

@@ -11,6 +11,9 @@ import logging
 import os
 import socket
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import ray
@@ -20,6 +23,8 @@ from bessemer.errors import ClusterError
 from bessemer.training.placement import Node
 
 _LOOPBACK = "127.0.0.1"
+# A head that is busy answers late; one that was restarted in between is another one.
+_LOOK_EVERY_S, _GONE_AFTER_S = 2.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,34 @@ def _init(address: str | None) -> None:
             expected=f"Ray {ray.__version__} and Python {sys.version.split()[0]} on the cluster",
             todo="start the cluster with the versions in requirements.lock",
         ) from error
+
+
+@contextlib.contextmanager
+def head_watched(gone: Callable[[], None]) -> Iterator[None]:
+    """Notice when the head has gone, which Ray itself does after a minute, by ending the process.
+
+    Args:
+        gone: called, in a thread, when the head has not answered for a while.
+    """
+    address = ray.get_runtime_context().gcs_address
+    done = threading.Event()
+
+    def watch() -> None:
+        answered_at = time.monotonic()
+        while not done.wait(_LOOK_EVERY_S):
+            try:
+                _check_answers(address, _LOOK_EVERY_S)
+                answered_at = time.monotonic()
+            except ClusterError:
+                if time.monotonic() - answered_at > _GONE_AFTER_S:
+                    gone()
+                    return
+
+    threading.Thread(target=watch, name="bessemer-head", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def disconnect() -> None:

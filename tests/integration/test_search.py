@@ -225,8 +225,10 @@ def test_a_search_whose_head_is_killed_goes_on_on_another(
             assert first.raylet_pid is not None
             for process in psutil.Process(first.raylet_pid).parents()[:1]:
                 _kill_tree(process)
-            # The driver notices by itself; nobody has to wait for that.
-            driver.kill()
+            said, _ = driver.communicate(timeout=60)
+            assert driver.returncode == 2, said
+            assert "the Ray cluster went away" in said
+            assert "--resume" in said
     with started_head(2, environment, object_store_bytes=OBJECT_STORE_BYTES) as second:
         place = Workplace(tmp_path, environment_with({"RAY_ADDRESS": second.address}))
         done = place.run("tune", "--project", "slope", "--resume", "lost", *how)
