@@ -54,6 +54,9 @@ class FakeWriter:
     def close(self) -> None:
         pass
 
+    def abandon(self) -> None:
+        pass
+
 
 class FakeMonitor(Monitor):
     """Keeps what would be told to the driver."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import LinearLR, SequentialLR, StepLR
+from torch.optim.lr_scheduler import ExponentialLR, LinearLR, OneCycleLR, SequentialLR, StepLR
 
 from bessemer.training.hyperparameters import options_of, put_in
 from bessemer.training.tracked import Tracked
@@ -93,3 +93,35 @@ def test_nothing_changes_where_nothing_was_changed() -> None:
     before = options_of(optimizer)
     put_in(good, good.options, good.options)
     assert options_of(optimizer) == before
+
+
+def test_a_schedule_goes_on_with_what_this_run_made_it_with() -> None:
+    def decaying(gamma: float) -> Tracked:
+        optimizer = SGD([torch.nn.Parameter(torch.ones(2))], lr=0.8)
+        tracked = Tracked()
+        tracked.add("optimizer", optimizer)
+        tracked.add("scheduler", ExponentialLR(optimizer, gamma))
+        return tracked
+
+    good, copied = decaying(0.9), decaying(0.5)
+    train(good, 3)
+    copied["optimizer"]._opt_called = True
+    taken_over(good, copied)
+    at = 0.8 * 0.9**3
+    assert torch.allclose(torch.tensor(train(copied, 3)), torch.tensor([at, at / 2, at / 4]))
+
+
+def test_one_cycle_goes_on_with_half_the_rate_where_it_is() -> None:
+    def cycling(lr: float) -> Tracked:
+        optimizer = SGD([torch.nn.Parameter(torch.ones(2))], lr=lr)
+        tracked = Tracked()
+        # As programs do: what is tracked first knows nothing of the scheduler yet.
+        tracked.add("optimizer", optimizer)
+        tracked.add("scheduler", OneCycleLR(optimizer, max_lr=lr, total_steps=20, cycle_momentum=False))
+        return tracked
+
+    good, copied, whole = cycling(0.8), cycling(0.4), cycling(0.4)
+    train(good, 5)
+    copied["optimizer"]._opt_called = True
+    taken_over(good, copied)
+    assert torch.allclose(torch.tensor(train(copied, 6)), torch.tensor(train(whole, 11)[5:]))

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from bessemer.config.loading import to_toml, value_at
 from bessemer.config.settings import Settings
-from bessemer.errors import RunStoppedError, SettingsError, StorageError
+from bessemer.errors import RunStoppedError, SettingsError, StorageError, TrackingError
 from bessemer.search.journal import JOURNAL_FILE, Journal, read
 from bessemer.search.outcome import Found, find_study, found_of
 from bessemer.search.plan import Plan, plan_of
@@ -61,6 +61,7 @@ class Job:
         code: folders of the packages that a model needs when it has to be pickled.
         tags: of every MLflow run.
         parent: MLflow run that the search is a part of, or "".
+        again: options of `bessemer tune` that go on with it; by default --resume with its name.
     """
 
     program: Callable[..., Any] | str
@@ -70,6 +71,7 @@ class Job:
     code: tuple[Path, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str = ""
+    again: str = ""
 
     @property
     def program_name(self) -> str:
@@ -124,6 +126,10 @@ def tune(
     if resume is not None:
         folder = find_study(storage, project, resume)
     else:
+        if name and (name in ("newest", "..") or name != Path(name).name):
+            raise SettingsError(
+                f"a search cannot be called {name!r}", expected="the name of a new folder, such as wider"
+            )
         folder = folder_of(storage, project, name or f"search-{time.strftime('%Y%m%d-%H%M%S')}")
         _check_free(folder, question, project)
     return search(job, question, folder, console)
@@ -214,24 +220,30 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
         try:
             if not study.is_over:
                 stopped_by = _run(job, study, plan, folder, console, recorder)
+                again = job.again or f"--resume {folder.name}"
+                todo = f"bessemer tune --project {job.project} {again}"
                 if stopped_by == "SIGINT":
                     status = "KILLED"
-                    console.print(f"go on with: bessemer tune --project {job.project} --resume {folder.name}")
+                    console.print(f"go on with: {todo}", highlight=False, soft_wrap=True)
                     raise KeyboardInterrupt
                 if stopped_by:
                     status = "KILLED"
-                    raise RunStoppedError(
-                        f"the search {folder.name} was asked to stop",
-                        todo=f"bessemer tune --project {job.project} --resume {folder.name}",
-                    )
+                    raise RunStoppedError(f"the search {folder.name} was asked to stop", todo=todo)
             _close_children(study, tracked)
             found = found_of(study, folder, settings, tracked)
             if found.best_file is not None:
                 recorder.file(found.best_file)
             status = "FINISHED"
         finally:
-            recorder.close()
-            close_run(tracked, status, {"bessemer.trials": str(len(study.trials))})
+            # What ended the search is worth more to know than that MLflow does not answer either.
+            ended_by = sys.exc_info()[0]
+            with suppress(TrackingError) if ended_by is not None else nullcontext():
+                try:
+                    recorder.close()
+                finally:
+                    close_run(tracked, status, {"bessemer.trials": str(len(study.trials))})
+        for note in recorder.notes:
+            console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     return found
 
 
@@ -254,10 +266,10 @@ def _run(job: Job, study: Study, plan: Plan, folder: Path, console: Console, rec
         shelf=Shelf.start(),
     )
     screen = SearchScreen(console, study, plan)
-    driver = Search(study, plan, screen, recorder.changed)
+    driver = Search(study, plan, screen, recorder.changed, job.settings.scaling.max_failures)
     try:
         with screen:
-            run_trials(driver, plan, brief, job.settings.scaling.max_failures)
+            run_trials(driver, plan, brief)
     finally:
         with suppress(Exception):  # the cluster may be gone
             brief.shelf.stop()

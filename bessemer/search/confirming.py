@@ -23,7 +23,6 @@ from bessemer.search.space import with_values
 from bessemer.utils.files import write_whole
 
 CONFIRMED_FILE = "confirmed.json"
-_FOLDER_SUFFIX = "-confirmed"
 
 
 def confirm(job: Job, found: Found, num: int, console: Console) -> Confirmed:
@@ -59,8 +58,14 @@ def confirm(job: Job, found: Found, num: int, console: Console) -> Confirmed:
             **{"max_hours": 0.0, "max_gpu_hours": 0.0, "num_trials": num},
         }
     )
-    again = replace(job, settings=settings.model_copy(update={"tuning": tuning}), parent=found.tracked.run_id)
-    folder = found.folder.with_name(f"{found.name}{_FOLDER_SUFFIX}-{num}")
+    again = replace(
+        job,
+        settings=settings.model_copy(update={"tuning": tuning}),
+        parent=found.tracked.run_id,
+        again=f"--resume {found.name} --confirm {num}",
+    )
+    # In the folder of the search, where nobody looks for the newest one; another winner has another folder.
+    folder = found.folder / f"confirmed-{best.number:04d}-{num}"
     retrained = search(again, question_of(again), folder, console)
     values = {t.values[name]: retrained.value(t) for t in retrained.trials if t.state == "done"}
     finite = {seed: value for seed, value in values.items() if value is not None and math.isfinite(value)}

@@ -96,7 +96,10 @@ def _nudged(entry: Range | Choices, value: Any, up: int) -> Any:
     if isinstance(entry, Choices):
         place = entry.values.index(value) + (1 if up else -1)
         return entry.values[min(len(entry.values) - 1, max(0, place))]
-    return _within(entry, value * _NUDGES[up])
+    nudged = value * _NUDGES[up]
+    if entry.is_whole and round(nudged) == value:
+        nudged = value + (1 if up else -1)
+    return _within(entry, nudged)
 
 
 def _within(entry: Range, value: float) -> int | float:

@@ -30,6 +30,9 @@ class StudyRecorder:
         folder: of the search.
         resumed: whether an earlier driver has written to the run.
         retry_s: how long it goes on trying while MLflow does not answer (seconds).
+
+    Attributes:
+        notes: what the user is told at the end.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class StudyRecorder:
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._trials: list[Trial] = []
-        self._error: BaseException | None = None
+        self.notes: list[str] = []
         self._thread = threading.Thread(target=self._serve, name="bessemer-figures", daemon=True)
         self._thread.start()
 
@@ -75,9 +78,6 @@ class StudyRecorder:
         self._changed.set()
         self._closing.set()
         self._thread.join()
-        if self._error is not None:
-            self._writer.close()
-            raise self._error
         account = {
             "search/trials": len(trials),
             "search/turns": epochs_trained(trials),
@@ -105,5 +105,6 @@ class StudyRecorder:
                 took_s = drawn_at - begun
                 if last:
                     return
-        except BaseException as error:
-            self._error = error
+        except Exception as error:
+            # A search is not worth less without its figures.
+            self.notes.append(f"figures could not be drawn: {type(error).__name__}: {error}")

@@ -113,7 +113,9 @@ def contains(space: Space, values: Mapping[str, Any]) -> bool:
 
 def _holds(entry: Range | Choices, value: Any) -> bool:
     if isinstance(entry, Choices):
-        return any(value == choice and type(value) is type(choice) for choice in entry.values)
+        # To Python, True is 1.
+        kinds = (isinstance(choice, bool) == isinstance(value, bool) for choice in entry.values)
+        return any(same and value == choice for same, choice in zip(kinds, entry.values, strict=True))
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return entry.low <= value <= entry.high and (not entry.is_whole or value == int(value))

@@ -357,7 +357,8 @@ class Study:
         )
         failed = [trial for trial in over if trial.state == "failed"]
         limit = self.question.tuning.max_failures
-        if len(failed) < len(over) or not failed:
+        trains = any(trial.losses for trial in self.trials.values() if trial.state != "failed")
+        if trains or len(failed) < len(over) or not failed:
             return
         if len(failed) >= min(limit, self.question.num_trials):
             raise TrainingError(
@@ -398,7 +399,9 @@ class Study:
     def winner(self) -> Trial | None:
         """Return the best trial: of those that trained to their end, or else of those that reported."""
         for states in (("done",), ("stopped", "running")):
-            found = [t for t in self.trials.values() if t.state in states and math.isfinite(t.loss)]
+            # A screen asks from a thread of its own.
+            trials = list(self.trials.values())
+            found = [trial for trial in trials if trial.state in states and math.isfinite(trial.loss)]
             if found:
                 return min(found, key=lambda trial: (trial.loss, trial.number))
         return None

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from ray import tune
 from rich.console import Console
 
 from bessemer.config.settings import Settings
-from bessemer.errors import BessemerError, RunStoppedError
+from bessemer.errors import BessemerError, RunStoppedError, StorageError, TrackingError
 from bessemer.search.copies import keep_aside, take_over, turns_done
 from bessemer.search.space import with_values
 from bessemer.search.study import Assignment
@@ -33,7 +34,16 @@ from bessemer.training.judging import Deciding, Judging
 from bessemer.training.placement import Placement
 from bessemer.training.shelf import Shelf
 from bessemer.training.stopping import StopWish
-from bessemer.training.trainer import Resume, Within, fit, is_complete, recorded_run
+from bessemer.training.trainer import (
+    Resume,
+    Within,
+    fit,
+    is_complete,
+    only_driver,
+    recorded_run,
+    storage_folder,
+)
+from bessemer.training.watchdog import EXIT_STATUS
 from bessemer.utils.events import TurnToJudge
 
 REPORTS_FILE = "reports.jsonl"
@@ -41,6 +51,8 @@ REPORTS_FILE = "reports.jsonl"
 _NEWS_WITHIN_S = 0.5
 # A run that is asked to end does so after its next step.
 _END_WITHIN_S = 300.0
+# One of a driver that was killed ends once it notices.
+_FREE_WITHIN_S, _FREE_POLL_S = 60.0, 0.5
 
 
 def name_of(number: int) -> str:
@@ -101,13 +113,15 @@ class End:
     """How a stretch of a trial ended.
 
     Attributes:
-        state: done: trained to its end; paused: to where it waits for others; stopped: because it was told.
+        state: done: trained to its end; paused: to where it waits for others; stopped: because it was told;
+            again: it failed in a process that has run others, and is to be run in a fresh one; untracked:
+            MLflow does not take what it writes.
         cause: why it failed.
         metrics: last value of each metric.
         turn: where it is paused (count).
     """
 
-    state: Literal["done", "paused", "stopped", "failed"]
+    state: Literal["done", "paused", "stopped", "failed", "again", "untracked"]
     cause: str = ""
     metrics: dict[str, float] | None = None
     turn: int = 0
@@ -120,12 +134,10 @@ class News:
     Attributes:
         reports: turns that were not told before.
         end: how it ended, or None.
-        waits: whether it waits for a decision about the last turn.
     """
 
     reports: tuple[Report, ...] = ()
     end: End | None = None
-    waits: bool = False
 
 
 Later = Callable[[Callable[[], None]], object]
@@ -146,9 +158,11 @@ class TrialRun:
         brief: of the search.
         assignment: what to run.
         later: does what training need not wait for.
+        is_fresh: whether this process has run no trial before.
     """
 
-    def __init__(self, brief: Brief, assignment: Assignment, later: Later) -> None:
+    def __init__(self, brief: Brief, assignment: Assignment, later: Later, is_fresh: bool) -> None:
+        self._is_fresh = is_fresh
         self._brief = brief
         self._later = later
         self._assignment = assignment
@@ -156,7 +170,7 @@ class TrialRun:
         self._changed = threading.Condition()
         self._reports: list[Report] = []
         self._end: End | None = None
-        self._waits = False
+        self._waits = self._told = self._ending = False
         self._verdict: bool | None = None
         self._stop = StopWish()
         self._thread = threading.Thread(target=self._run, name="bessemer-trial", daemon=True)
@@ -165,37 +179,48 @@ class TrialRun:
     def next_news(self) -> News:
         """Wait for a turn that decides, the end, or a while; what was waited for before goes on."""
         with self._changed:
-            if self._waits:
+            # Only what was told can have been decided about.
+            if self._waits and self._told:
                 self._decide(ends=False)
             self._changed.wait_for(lambda: self._waits or self._end is not None, _NEWS_WITHIN_S)
-            news = News(tuple(self._reports), self._end, self._waits)
-            self._reports = []
+            news = News(tuple(self._reports), self._end)
+            self._reports, self._told = [], self._waits
             return news
 
     def end(self) -> None:
-        """End the run, if it has not ended; its state is on storage when this returns."""
+        """End the run, if it has not ended; its state is on storage when this returns.
+
+        A run that comes to no end takes this process with it: another must not begin beside it.
+        """
         with self._changed:
+            self._ending = True
             if self._waits:
                 self._decide(ends=True)
             elif self._end is None:
                 self._stop.make()
         self._thread.join(_END_WITHIN_S)
+        if self._thread.is_alive():
+            os._exit(EXIT_STATUS)
 
     def _decide(self, ends: bool) -> None:
-        self._waits, self._verdict = False, ends
+        self._waits, self._told, self._verdict = False, False, ends
         self._changed.notify_all()
 
     # In the thread
 
     def _run(self) -> None:
+        # What a process keeps of earlier trials (start methods, registries, handlers) may be at fault.
+        failed: Literal["failed", "again"] = "failed" if self._is_fresh else "again"
         try:
             end = self._trained()
         except RunStoppedError:
             end = self._stopped()
+        except TrackingError as error:
+            end = End("untracked", str(error))
         except BessemerError as error:
-            end = End("failed", error.found)
+            end = End(failed, error.found)
         except BaseException as error:
-            end = End("failed", f"{type(error).__name__}: {error}")
+            end = End(failed, f"{type(error).__name__}: {error}")
         with self._changed:
             self._end = end
             self._changed.notify_all()
@@ -205,6 +230,7 @@ class TrialRun:
         sys.path[:0] = [folder for folder in brief.search_path if folder not in sys.path]
         if os.path.isdir(brief.folder):
             os.chdir(brief.folder)
+        _wait_until_free(run_dir)
         if run_dir.is_dir() and not (run_dir / RECORD_FILE).is_file():
             # A kill left it before its run was opened.
             shutil.rmtree(run_dir)
@@ -253,7 +279,8 @@ class TrialRun:
     def _settings(self) -> Settings:
         settings: Settings = cloudpickle.loads(self._brief.settings)
         tried = with_values(settings, self._assignment.values)
-        run_name = f"{self._brief.study_dir.name}/{self.run_dir.name}"
+        place = storage_folder(tried, is_known=True) / self._brief.project
+        run_name = str(self.run_dir.relative_to(place))
         return tried.model_copy(update={"tracking": tried.tracking.model_copy(update={"run_name": run_name})})
 
     def _judging(self) -> Judging:
@@ -269,9 +296,10 @@ class TrialRun:
             self._reports.append(report)
             if not turn.waits:
                 return False
-            if until is not None or self._stop.is_made:
+            # A worker that begins again before it has stopped comes to the same turn once more.
+            if until is not None or self._ending:
                 return True
-            self._waits, self._verdict = True, None
+            self._waits, self._told, self._verdict = True, False, None
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._verdict is not None)
             return bool(self._verdict)
@@ -299,6 +327,23 @@ class TrialRun:
         return open(self.run_dir / REPORTS_FILE, mode, encoding="utf-8")
 
 
+def _wait_until_free(run_dir: Path) -> None:
+    """Wait for a process of an earlier driver that still holds a run, before anything of it is touched.
+
+    Raises:
+        StorageError: it goes on for too long.
+    """
+    deadline = time.monotonic() + _FREE_WITHIN_S
+    while run_dir.is_dir():
+        try:
+            only_driver(run_dir).close()
+            return
+        except StorageError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_FREE_POLL_S)
+
+
 class TrialActor(tune.Trainable):  # type: ignore[misc]
     """What Ray Tune starts: runs the trials that it is given, one after the other, in one process."""
 
@@ -308,17 +353,24 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
         self._brief = brief
         # In the order in which it is asked for, a trial after the other.
         self._later = ThreadPoolExecutor(1, "bessemer-later")
+        self._num_runs = 0
+        self._is_spoilt = False
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """End the trial before, and begin another one; true: this process can do that."""
         self._run.end()
+        if self._is_spoilt:
+            # Ray Tune sees the process die, and the search assigns the trial again, to a new one.
+            self._later.shutdown()
+            os._exit(EXIT_STATUS)
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Return what is new."""
         news = self._run.next_news()
+        self._is_spoilt |= news.end is not None and news.end.state == "again"
         return {"news": news, "done": news.end is not None}
 
     def cleanup(self) -> None:
@@ -335,7 +387,9 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         # Ray has a folder for each trial, and may have taken away the one of the trial before.
         os.chdir(self._brief.folder if os.path.isdir(self._brief.folder) else "/")
-        self._run = TrialRun(self._brief, Assignment(**config["assignment"]), self._do_later)
+        assignment = Assignment(**config["assignment"])
+        self._run = TrialRun(self._brief, assignment, self._do_later, is_fresh=not self._num_runs)
+        self._num_runs += 1
 
     def _do_later(self, work: Callable[[], None]) -> None:
         self._later.submit(_told, work)

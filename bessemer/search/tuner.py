@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ray import tune as ray_tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from bessemer.errors import BessemerError, ClusterError
+from bessemer.errors import BessemerError, ClusterError, TrackingError
 from bessemer.search.plan import Plan
 from bessemer.search.screen import SearchScreen
 from bessemer.search.study import Study
@@ -53,14 +54,19 @@ class Search:
         plan: how trials share the cluster.
         screen: shows what happens.
         redraw: called when something has changed that figures show.
+        max_deaths: how often the process of a trial may die (count).
 
     Attributes:
         error: what ended the search.
         stopping: the signal that asked for its end, or None.
     """
 
-    def __init__(self, study: Study, plan: Plan, screen: SearchScreen, redraw: Any) -> None:
+    def __init__(
+        self, study: Study, plan: Plan, screen: SearchScreen, redraw: Callable[[], None], max_deaths: int
+    ) -> None:
         self.study = study
+        self._max_deaths = max_deaths
+        self._deaths: Counter[int] = Counter()
         self.error: BessemerError | None = None
         self.stopping: signal.Signals | None = None
         self._plan = plan
@@ -122,13 +128,18 @@ class Search:
             return True
         return False
 
-    def gave_up(self, trial_id: str) -> None:
-        """Ray Tune has started a trial's process again as often as it may."""
+    def died(self, trial_id: str) -> None:
+        """The process of a trial has died; it is assigned again, and goes on from its checkpoint."""
         number = self._numbers.get(trial_id)
         if number is None or self.study.trials[number].is_over or number not in self.study.active:
             return
+        self._deaths[number] += 1
+        if self._deaths[number] <= self._max_deaths:
+            self._release(number)
+            return
+        cause = f"its process ended without a word {self._deaths[number]} times"
         try:
-            self._end(number, End("failed", "its process ended without a word, again and again"))
+            self._end(number, End("failed", cause))
         except BessemerError as error:
             self.error = self.error or error
 
@@ -145,10 +156,13 @@ class Search:
             study.pause(number, end.turn)
             self._screen.reported(study.trials[number])
             return
-        if end.state == "stopped" and end.metrics is None:
-            return  # because the search ends
+        if end.state == "untracked":
+            raise TrackingError(end.cause, todo="see that MLflow answers, and go on with --resume")
+        if end.state == "again" or (end.state == "stopped" and end.metrics is None):
+            return  # it goes on in another process, or when the search is resumed
         if end.state == "done":
             self._check_result(number, end)
+        assert end.state in ("done", "stopped", "failed")
         study.end(number, end.state, end.cause, end.metrics)
         self._screen.ended(study.trials[number])
         self._redraw()
@@ -192,9 +206,9 @@ class Asking(Searcher):  # type: ignore[misc]
         return self._search.assign(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Hear of trials that Ray Tune gives up."""
+        """Hear of trials whose process died."""
         if error:
-            self._search.gave_up(trial_id)
+            self._search.died(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the study has its journal."""
@@ -228,14 +242,13 @@ class Telling(FIFOScheduler):  # type: ignore[misc]
         return {}
 
 
-def run_trials(search: Search, plan: Plan, brief: Brief, max_failures: int) -> None:
+def run_trials(search: Search, plan: Plan, brief: Brief) -> None:
     """Run the trials of a search until it ends.
 
     Args:
         search: says what to run.
         plan: what each trial holds.
         brief: what trials have in common.
-        max_failures: how often the process of a trial may die (count).
 
     Raises:
         BessemerError: the search ended by an error.
@@ -257,7 +270,6 @@ def run_trials(search: Search, plan: Plan, brief: Brief, max_failures: int) -> N
         run_config=ray_tune.RunConfig(
             name=_RAY_FOLDER,
             storage_path=str(brief.study_dir),
-            failure_config=ray_tune.FailureConfig(max_failures=max_failures),
             verbose=0,
         ),
     )

@@ -30,7 +30,14 @@ from bessemer.tracking.runs import (
     reopen_run,
     tags_of,
 )
-from bessemer.tracking.store import ARTIFACTS_NAME, DATABASE_NAME, check_store, tracking_uri, without_password
+from bessemer.tracking.store import (
+    ARTIFACTS_NAME,
+    DATABASE_NAME,
+    check_store,
+    patiently,
+    tracking_uri,
+    without_password,
+)
 from bessemer.tracking.validation import log_validation
 from bessemer.tracking.writer import MetricWriter
 
@@ -57,6 +64,7 @@ __all__ = [
     "move_alias",
     "open_children",
     "open_run",
+    "patiently",
     "reopen_run",
     "serve_page",
     "server_command",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from bessemer.errors import TrackingError
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlflow-artifacts"
 _CONNECT_TIMEOUT_S = 10
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0
+Answer = TypeVar("Answer")
 _VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
 
 
@@ -105,6 +109,21 @@ def errors_named(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise named(uri, error) from error
+
+
+def patiently(call: Callable[[], Answer], retry_s: float) -> Answer:
+    """Call again and again while the store does not answer, for so long (seconds).
+
+    Raises:
+        TrackingError: it still does not.
+    """
+    calls = Retrying(
+        stop=stop_after_delay(retry_s),
+        wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
+        retry=retry_if_exception_type(TrackingError),
+        reraise=True,
+    )
+    return calls(call)
 
 
 def named(uri: str, error: BaseException) -> TrackingError:

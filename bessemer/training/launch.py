@@ -32,7 +32,7 @@ from bessemer.training.judging import Judge
 from bessemer.training.relay import Recorder
 from bessemer.training.worker import Job, train_worker
 from bessemer.utils.console import TrainingScreen
-from bessemer.utils.events import Event, Tally, TurnEnded, TurnToJudge
+from bessemer.utils.events import Event, ProgramEnded, Tally, TurnEnded, TurnToJudge
 
 # Ray Train looks after its workers this often; its default of two seconds delays the end of a run.
 _RAY_POLL_S = "0.25"
@@ -49,7 +49,7 @@ class Heard:
     """What the driver has heard from the workers.
 
     Attributes:
-        metrics: the last value of each metric of the outer loop's rows.
+        metrics: the last value of each metric.
         step: optimizer steps (count).
         num_turns: turns of the outer loop that are complete (count).
         num_attempts: worker groups that began (count).
@@ -73,6 +73,9 @@ class Heard:
         if isinstance(event, TurnEnded):
             self.metrics.update(event.metrics)
             self.step, self.num_turns = event.step, event.turn
+        elif isinstance(event, ProgramEnded):
+            self.metrics.update(event.metrics)
+            self.step = event.step
         elif isinstance(event, Tally) and self.first_step_at is None:
             self.first_step_at = event.first_step_at
         self.books.take(event)
@@ -222,14 +225,16 @@ def _take_news(
             last = done.wait(_NEWS_WITHIN_S)
             continue
         received = news.number
-        if recorder is not None:
-            recorder.take(news.records)
         heard.error, heard.num_attempts = news.error, news.num_attempts
         for event in news.events:
             heard.take(event)
             screen.show(event)
             if isinstance(event, TurnToJudge) and judge is not None:
                 job.monitor.tell_verdict(event.turn, judge(event))
+        # After the events: a checkpoint counts once its records are written, and then no turn before it may
+        # be unknown to who judges.
+        if recorder is not None:
+            recorder.take(news.records)
         if gauges is not None:
             gauges.show(heard.books, news.events)
         if last:

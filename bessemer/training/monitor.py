@@ -380,6 +380,8 @@ class LocalMonitor(Monitor):
 
     def __init__(self, limits: Limits | None = None, logs: str = "the run's logs") -> None:
         self._mailbox = Mailbox(limits, logs)
+        self._lock = threading.Lock()
+        self._has_ended = False
         self._loop = asyncio.new_event_loop()
         # One thread calls the mailbox, as Ray does: one method at a time, another while one waits.
         self._thread = threading.Thread(target=self._loop.run_forever, name="bessemer-monitor", daemon=True)
@@ -392,25 +394,31 @@ class LocalMonitor(Monitor):
         self._begun(method, arguments)
 
     def _begun(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
-        answer = self._answer(method, arguments)
-        try:
-            return asyncio.run_coroutine_threadsafe(answer, self._loop)
-        except RuntimeError:  # it has ended
-            answer.close()
-            raise
+        with self._lock:
+            if self._has_ended:
+                raise RuntimeError("the monitor of this run has ended")
+            return asyncio.run_coroutine_threadsafe(self._answer(method, arguments), self._loop)
 
     async def _answer(self, method: str, arguments: tuple[Any, ...]) -> Any:
         answer = getattr(self._mailbox, method)(*arguments)
         return await answer if inspect.isawaitable(answer) else answer
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread; who still waits for an answer is told that none comes."""
+        with self._lock:
+            if self._has_ended:
+                return
+            self._has_ended = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=_LISTEN_S)
-        if self._thread.is_alive():
-            return
-        # Who still asks is answered, or would wait for ever.
-        for task in asyncio.all_tasks(self._loop):
+        if not self._thread.is_alive():
+            self._loop.run_until_complete(self._cancelled())
+            self._loop.close()
+
+    async def _cancelled(self) -> None:
+        # What was asked last becomes a task first.
+        await asyncio.sleep(0)
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+        await asyncio.gather(*waiting, return_exceptions=True)

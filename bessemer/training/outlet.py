@@ -54,6 +54,11 @@ class Outlet:
         """Return a function that waits until what left so far is recorded."""
         return self._writer.barrier() if self._writer is not None else lambda: None
 
+    def abandon(self) -> None:
+        """Leave what is not written: the attempt has failed, and another writes it again."""
+        if self._writer is not None:
+            self._writer.abandon()
+
     def close(self) -> None:
         """Write what is left."""
         if self._writer is not None:

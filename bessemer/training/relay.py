@@ -45,6 +45,9 @@ class Writer(Protocol):
     def close(self) -> None:
         """Wait until everything is written, and end."""
 
+    def abandon(self) -> None:
+        """End without waiting."""
+
 
 class RelayedWriter:
     """The worker's end.
@@ -121,6 +124,10 @@ class RelayedWriter:
         self._closing.set()
         self._thread.join()
         self.barrier()()
+
+    def abandon(self) -> None:
+        """End without waiting for what is not written: the attempt has failed."""
+        self._closing.set()
 
     def _add(self, record: Record) -> None:
         with self._lock:

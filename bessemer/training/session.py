@@ -37,7 +37,7 @@ from bessemer.training.surroundings import ProgramInspected, RunStopped, Surroun
 from bessemer.training.tracked import Tracked, loose_parameters, with_models
 from bessemer.training.values import Carried, Kept, Totals
 from bessemer.training.written import Written
-from bessemer.utils.events import Note, Progress, TurnToJudge
+from bessemer.utils.events import Note, ProgramEnded, Progress, TurnToJudge
 
 
 class Session:
@@ -336,6 +336,8 @@ class Session:
         self.passes.close_all()
         self.metrics.flush(everyone=True)
         self.written.record()
+        # What was logged after the last turn, or by a program that has none.
+        self.outlet.event(ProgramEnded(self.hooks.step, {**self.last_metrics, **self.meter.metrics()}))
         if self._left and self.given.mode == "train":
             # Only now: what ran between the `break` and the next call of the run would run twice.
             self.checkpoint(None)
@@ -365,6 +367,8 @@ class Session:
             loop.turns += 1
             self.passes.close_below(self.depth)
             self._close_turn(loop, label)
+            if self.given.mode == "train":
+                self._judge(loop, last=True)
             self.loop_ended(loop)
             self._left = not self._loops
 

@@ -16,7 +16,7 @@ class Tracked(dict[str, Any]):
     """Objects with a state, by name.
 
     Attributes:
-        options: what each optimizer was made with, by name.
+        options: what optimizers and schedulers were made with, by name.
     """
 
     def __init__(self) -> None:
@@ -32,8 +32,9 @@ class Tracked(dict[str, Any]):
             number += 1
             free = f"{name}_{number}"
         self[free] = value
-        if isinstance(value, Optimizer):
-            self.options[free] = options_of(value)
+        options = options_of(value)
+        if options is not None:
+            self.options[free] = options
 
     def holds(self, value: Any) -> bool:
         """Tell whether an object is among these, whatever its name."""

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ from bessemer.tracking import (
     close_run,
     describe_run,
     open_run,
+    patiently,
     reopen_run,
     tracking_uri,
 )
@@ -53,6 +55,7 @@ from bessemer.training.judging import Judging
 from bessemer.training.placement import Placement, decide_placement
 from bessemer.training.stopping import StopWish
 from bessemer.utils.console import TrainingScreen
+from bessemer.utils.files import write_whole
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import CheckpointStore, Saved
@@ -187,9 +190,14 @@ def fit(
     run_dir = resume.run_dir if resume else make_run_dir(storage, project, settings.tracking.run_name)
     lock = only_driver(run_dir)
     settings_toml = to_toml(settings)
-    (run_dir / SETTINGS_FILE).write_text(settings_toml, encoding="utf-8")
+    _write(run_dir / SETTINGS_FILE, settings_toml)
     recorded = recorded_run(run_dir) if resume else None
-    parameters = {dotted: value_at(settings, dotted) for dotted, _ in fields_of(type(settings))}
+    # How it is searched is no parameter of a trial, and may change when the search goes on.
+    parameters = {
+        dotted: value_at(settings, dotted)
+        for dotted, _ in fields_of(type(settings))
+        if not (is_part and dotted.startswith("tuning."))
+    }
     tracked: TrackedRun
     if recorded is not None:
         tracked = recorded
@@ -204,7 +212,8 @@ def fit(
         own_tags = {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})}
 
         def opened() -> TrackedRun:
-            made = open_run(uri, experiment, run_dir.name, own_tags, storage)
+            make = partial(open_run, uri, experiment, run_dir.name, own_tags, storage)
+            made = patiently(make, settings.tracking.retry_s) if is_part else make()
             record_run(run_dir, made)
             describe_run(made, parameters, settings_toml)
             return made
@@ -269,7 +278,7 @@ def fit(
         first_step_at=heard.first_step_at,
         account=account,
     )
-    (run_dir / RESULT_FILE).write_text(json.dumps(asdict(outcome), indent=2, default=str) + "\n")
+    _write(run_dir / RESULT_FILE, json.dumps(asdict(outcome), indent=2, default=str) + "\n")
     return outcome
 
 
@@ -397,7 +406,12 @@ def make_run_dir(storage: Path, project: str, name: str = "") -> Path:
 
 def record_run(run_dir: Path, tracked: TrackedRun) -> None:
     """Write down beside a run's checkpoints where it is tracked."""
-    (run_dir / RECORD_FILE).write_text(json.dumps(asdict(tracked), indent=2) + "\n", encoding="utf-8")
+    _write(run_dir / RECORD_FILE, json.dumps(asdict(tracked), indent=2) + "\n")
+
+
+def _write(target: Path, text: str) -> None:
+    """Write a text whole: a kill in the middle must not leave an empty file."""
+    write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def recorded_run(run_dir: Path) -> TrackedRun | None:

@@ -206,6 +206,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
             # A checkpoint that is being written is none of what failed.
             with contextlib.suppress(BessemerError):
                 store.close()
+            outlet.abandon()
             _failed(job, session, failure)
             return None
         store.close()

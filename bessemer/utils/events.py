@@ -184,4 +184,27 @@ class TurnToJudge:
     num_turns: int | None = None
 
 
-Event = ModelPlaced | AttemptStarted | Progress | TurnEnded | Note | Tally | FailureNoticed | TurnToJudge
+@dataclass(frozen=True)
+class ProgramEnded:
+    """The program has come to its end.
+
+    Attributes:
+        step: optimizer steps (count).
+        metrics: last value of each metric, with those that were logged after its last turn.
+    """
+
+    step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+Event = (
+    ModelPlaced
+    | AttemptStarted
+    | Progress
+    | TurnEnded
+    | Note
+    | Tally
+    | FailureNoticed
+    | TurnToJudge
+    | ProgramEnded
+)

@@ -70,3 +70,9 @@ def test_both_ends_of_whole_numbers_are_drawn_as_often_as_others() -> None:
     counts = np.bincount([drawn(Range(1, 4), generator) for _ in range(4000)], minlength=5)
     assert counts[0] == 0
     assert (abs(counts[1:] - 1000) < 120).all()
+
+
+def test_small_whole_numbers_are_nudged_too() -> None:
+    space: Space = {"layers": Range(1, 4)}
+    seen = {explored(space, {"layers": 2}, 0.0, np.random.default_rng(seed))["layers"] for seed in range(20)}
+    assert seen == {1, 3}

@@ -274,3 +274,13 @@ def test_a_line_is_on_the_disk_when_it_is_written(tmp_path: Path) -> None:
     journal.write(Asked(0, {"lr": 0.1}, 5.0))
     assert list(read(tmp_path / JOURNAL_FILE)) == [Asked(0, {"lr": 0.1}, 5.0)]
     journal.close()
+
+
+def test_fast_failures_beside_a_trial_that_trains_end_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path, question(max_failures=2)) as study:
+        for _ in range(3):
+            study.next()
+        study.report(0, 1, 1.0)
+        for number in (1, 2):
+            study.end(number, "failed", "cause")
+            study.check_failures()
