@@ -285,7 +285,9 @@ def test_a_trial_that_fails_is_reported_and_ends_nothing_but_a_cause_of_all_ends
     assert "told to fail" in found["trials"][1]["cause"]
     assert found["trials"][2]["value"] is None
     assert found["best"] == 0
-    done = slope.run(*arguments("all-fail", *ONE, "--bad", "error", "--tuning.max-failures", "2"))
+    # Each of them fails in its second turn, and none is to end before that.
+    failing = ("--bad", "error", "--tuning.max-failures", "2", "--tuning.scheduler", "none")
+    done = slope.run(*arguments("all-fail", *ONE, *failing))
     assert done.returncode == 1
     assert "all of the first 2 trials failed" in done.stderr
     assert "told to fail" in done.stderr
