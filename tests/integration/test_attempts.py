@@ -79,6 +79,10 @@ def test_a_worker_that_is_killed_at_the_same_step_again_and_again_ends_the_run_w
     strike = """
 def strike(run, epoch, number):
     if epoch == 1:
+        # On a busy machine the checkpoint of the first epoch is written later than this.
+        until = time.monotonic() + 30
+        while not list(run.output_dir.glob("checkpoints/*/manifest.json")) and time.monotonic() < until:
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
 """
     status, printed, run_dir = run_struck(
