@@ -13,6 +13,7 @@ from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
 from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.judging import Deciding
 from bessemer.training.monitor import Monitor
 from bessemer.training.observing import Observer
 from bessemer.training.outlet import Outlet
@@ -21,7 +22,7 @@ from bessemer.training.session import Session, closing
 from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.surroundings import Mode, ProgramInspected, Surroundings
 from bessemer.utils.collectives import Group
-from bessemer.utils.events import Event, TurnEnded
+from bessemer.utils.events import Event, TurnEnded, TurnToJudge
 
 # The models are tiny; threads that wait for each other would only take the cores from the workers.
 torch.set_num_threads(1)
@@ -121,6 +122,8 @@ def run_program(
     check_data: bool = False,
     stopwatch: Stopwatch | None = None,
     observer: Observer | None = None,
+    deciding: Deciding | None = None,
+    ends_after: Callable[[TurnToJudge], bool] = lambda _turn: False,
 ) -> Ran:
     """Run a program to its end, as `training.worker` does, without Ray and without MLflow.
 
@@ -139,6 +142,8 @@ def run_program(
         stop_wished: whether the run was asked to end at its next step.
         stopwatch: counts for the account of the run.
         observer: looks at what the program does.
+        deciding: the turns after which it is asked whether the run ends.
+        ends_after: is told of turns, and says whether the run ends.
     """
     settings = settings or settings_with()
     group = group or Group()
@@ -157,6 +162,8 @@ def run_program(
         check_data=check_data,
         stopwatch=stopwatch or Stopwatch(),
         observer=(observer := observer or Observer()),
+        deciding=deciding,
+        ends_after=ends_after,
     )
     seed_generators(settings.data.seed if seed is None else seed)
     result = None

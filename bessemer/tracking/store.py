@@ -67,6 +67,8 @@ def client_of(uri: str) -> MlflowClient:
     # MLflow retries a dead server for minutes; a user who waits should hear of it at once.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_CONNECT_TIMEOUT_S))
+    # What is trained is nobody else's business, as with Ray's usage statistics.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
     # After the import, which sets the levels anew.

@@ -85,8 +85,9 @@ class MetricWriter:
         """Queue tags of the run."""
 
         def send(client: MlflowClient) -> None:
-            for key, value in tags.items():
-                client.set_tag(self._tracked.run_id, key, value)
+            from mlflow.entities import RunTag
+
+            client.log_batch(self._tracked.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
         self._queue.put(send)
 
