@@ -261,6 +261,7 @@ def _run(job: Job, study: Study, plan: Plan, folder: Path, console: Console, rec
         tags={**job.tags, **parent},
         placement=plan.placement,
         here=plan.here,
+        fetches_here=plan.fetches_here,
         deciding=study.deciding(),
         folder=os.getcwd(),
         shelf=Shelf.start(),

@@ -37,6 +37,11 @@ class Plan:
         return self.placement.resources_per_worker if self.here else dict(_NEXT_TO_NOTHING)
 
     @property
+    def fetches_here(self) -> bool:
+        """Whether trials fetch their data themselves: tasks would only take processors from other trials."""
+        return self.here and not self.placement.cpus_per_task
+
+    @property
     def gpus(self) -> float:
         """GPUs that a trial holds (count)."""
         return self.placement.num_workers * self.placement.gpus_per_worker

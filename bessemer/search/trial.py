@@ -75,6 +75,7 @@ class Brief:
         tags: of each trial's MLflow run.
         placement: how a trial uses the cluster.
         here: whether a trial trains in its own process.
+        fetches_here: whether it fetches its data in this process too.
         deciding: the turns at which trials wait for a decision.
         folder: where the search was started; relative paths are meant from there.
         shelf: keeps data sets that trials share.
@@ -89,6 +90,7 @@ class Brief:
     tags: Mapping[str, str]
     placement: Placement
     here: bool
+    fetches_here: bool
     deciding: Deciding
     folder: str
     shelf: Shelf
@@ -284,6 +286,9 @@ class TrialRun:
         tried = with_values(settings, self._assignment.values)
         place = storage_folder(tried, is_known=True) / self._brief.project
         run_name = str(self.run_dir.relative_to(place))
+        if self._brief.fetches_here:
+            # The same batches in the same order, wherever they are fetched.
+            tried = tried.model_copy(update={"data": tried.data.model_copy(update={"source": "inline"})})
         return tried.model_copy(update={"tracking": tried.tracking.model_copy(update={"run_name": run_name})})
 
     def _judging(self) -> Judging:

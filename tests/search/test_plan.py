@@ -40,7 +40,10 @@ def test_workers_on_two_nodes_count_by_node() -> None:
 
 def test_data_get_processors_of_their_own_only_where_all_trials_leave_some() -> None:
     assert planned([Node(16, 0)], tuning={"max_at_once": 2}).placement.cpus_per_task == 1.0
-    assert planned([Node(16, 0)]).placement.cpus_per_task == 0.0
+    crowded = planned([Node(16, 0)])
+    assert crowded.placement.cpus_per_task == 0.0
+    assert crowded.fetches_here
+    assert not planned([Node(16, 0)], tuning={"max_at_once": 2}).fetches_here
 
 
 def test_gpus_are_counted() -> None:

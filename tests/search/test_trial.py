@@ -40,6 +40,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         tags={},
         placement=Placement(1, False, 1.0, 0.0, 1, 0.0),
         here=True,
+        fetches_here=True,
         deciding=Deciding(2),
         folder=str(tmp_path),
         shelf=None,  # type: ignore[arg-type]
