@@ -20,10 +20,10 @@ from bessemer.search.journal import Asked, Compared, Ended, Journal, Line, Opene
 from bessemer.search.population import compared
 from bessemer.search.rungs import Asha, Median, Never, Scheduler
 from bessemer.search.space import Choices, Range, Space, Values, grid_size
+from bessemer.training.identity import differences
 from bessemer.training.judging import Deciding
 
 _S_PER_HOUR = 3600.0
-_MAX_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -475,18 +475,11 @@ def check_same_question(first: Line, question: Question, name: str) -> None:
     Raises:
         SettingsError: names each difference with both values.
     """
-    before = first.question if isinstance(first, Opened) else {}
-    now = question.plain()
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    changed = differences(first.question if isinstance(first, Opened) else {}, question.plain())
     if not changed:
         return
-    shown = [
-        f"{key}: {before.get(key, 'was not there')} -> {now.get(key, 'is gone')}"
-        for key in changed[:_MAX_SHOWN]
-    ]
-    more = f"; and {len(changed) - _MAX_SHOWN} more" if len(changed) > _MAX_SHOWN else ""
     raise SettingsError(
-        f"the search {name} was begun with something else: {'; '.join(shown)}{more}",
+        f"the search {name} was begun with something else: {changed}",
         expected="the same space, metric, code and settings; budgets may change",
         todo="put them back, or begin another search: --study NAME",
     )

@@ -47,22 +47,32 @@ def identity_of(settings: Settings, code: Sequence[Path], tags: Mapping[str, str
     return {**values, **files, **({"lock file": lock[:16]} if lock else {})}
 
 
+def differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """Return what differs between two descriptions, with both values; "" if nothing does.
+
+    >>> differences({"lr": 0.1, "width": 8}, {"lr": 0.2, "width": 8})
+    'lr: 0.1 -> 0.2'
+    """
+    changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    shown = [
+        f"{name}: {before.get(name, 'was not there')} -> {now.get(name, 'is gone')}"
+        for name in changed[:_MAX_SHOWN]
+    ]
+    more = [f"and {len(changed) - _MAX_SHOWN} more"] if len(changed) > _MAX_SHOWN else []
+    return "; ".join([*shown, *more])
+
+
 def check_same(saved: Identity, now: Identity, checkpoint: str) -> None:
     """Refuse to go on from a checkpoint that was made by something else.
 
     Raises:
         CheckpointError: names each difference with both values.
     """
-    changed = [name for name in sorted(saved.keys() | now.keys()) if saved.get(name) != now.get(name)]
+    changed = differences(saved, now)
     if not changed:
         return
-    shown = [
-        f"{name}: {saved.get(name, 'was not there')} -> {now.get(name, 'is gone')}"
-        for name in changed[:_MAX_SHOWN]
-    ]
-    more = f"; and {len(changed) - _MAX_SHOWN} more" if len(changed) > _MAX_SHOWN else ""
     raise CheckpointError(
-        f"the run has changed since its checkpoint {checkpoint}: {'; '.join(shown)}{more}",
+        f"the run has changed since its checkpoint {checkpoint}: {changed}",
         expected="the code, lock file, settings and data that made the checkpoint",
         todo="put them back, start a new run, or go on with what there is now: --allow-drift",
     )
