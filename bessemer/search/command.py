@@ -231,6 +231,7 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
                     raise RunStoppedError(f"the search {folder.name} was asked to stop", todo=todo)
             _close_children(study, tracked)
             found = found_of(study, folder, settings, tracked)
+            study.check_found()
             if found.best_file is not None:
                 recorder.file(found.best_file)
             status = "FINISHED"

@@ -367,6 +367,30 @@ class Study:
                 todo="train once with these settings and see why; tuning.max_failures allows more",
             )
 
+    def check_found(self) -> None:
+        """Refuse to call a search complete in which no trial came to a number.
+
+        Raises:
+            NeverLoggedError: trials reported their metric, and it was never a number.
+            TrainingError: none has reported anything.
+        """
+        if not self.is_over or not self.trials or self.winner() is not None:
+            return
+        metric, trials = self.question.metric, self.trials.values()
+        if any(trial.losses for trial in trials):
+            raise NeverLoggedError(
+                f"{metric} was no finite number in any of {len(trials)} trials",
+                expected="a number in at least one",
+                todo="train once and see where it becomes NaN; smaller learning rates may help",
+            )
+        causes = [trial.cause for trial in trials if trial.cause]
+        raise TrainingError(
+            f"none of {len(trials)} trials reported {metric}"
+            + (f"; the last one: {causes[-1]}" if causes else ""),
+            expected="trials that train",
+            todo="train once with these settings and see why",
+        )
+
     # Budgets
 
     def spend(self, gpu_s: float) -> None:

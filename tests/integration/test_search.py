@@ -322,6 +322,14 @@ def test_a_metric_that_is_never_logged_is_said_after_the_first_turn_with_those_t
     assert "turn 1" in done.stderr
 
 
+def test_a_metric_that_is_never_a_number_is_no_result(slope: Workplace) -> None:
+    done = slope.run(*arguments("nan", "--bad", "nan", "--tuning.num-trials", "3"))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "val/loss was no finite number in any of 3 trials" in done.stderr
+    # What they trained is there.
+    assert len(list(folder_of(slope, "nan").glob("trial-*/checkpoints"))) == 3
+
+
 def test_the_name_of_a_search_with_another_space_is_refused_and_nothing_is_lost(
     slope: Workplace, halved: dict[str, Any]
 ) -> None:

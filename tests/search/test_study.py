@@ -284,3 +284,18 @@ def test_fast_failures_beside_a_trial_that_trains_end_nothing(tmp_path: Path) ->
         for number in (1, 2):
             study.end(number, "failed", "cause")
             study.check_failures()
+
+
+@pytest.mark.parametrize(("losses", "error"), [([math.nan, math.inf], NeverLoggedError), ([], TrainingError)])
+def test_a_search_without_a_number_is_none(
+    tmp_path: Path, losses: list[float], error: type[Exception]
+) -> None:
+    with opened(tmp_path, question(num_trials=2, scheduler="none")) as study:
+        for number in range(2):
+            study.next()
+            study.check_found()
+            if losses:
+                study.report(number, 1, losses[number])
+            study.end(number, "done" if losses else "failed", "" if losses else "the cause")
+        with pytest.raises(error, match="2 trials"):
+            study.check_found()
