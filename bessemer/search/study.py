@@ -286,8 +286,18 @@ class Study:
 
     # What trials say
 
-    def report(self, number: int, turn: int, value: float, num_turns: int | None = None) -> bool:
-        """Take a metric; return whether the trial ends after this turn. Told again, it says the same."""
+    def report(
+        self, number: int, turn: int, value: float, num_turns: int | None = None, decides: bool = True
+    ) -> bool:
+        """Take a metric; return whether the trial ends after this turn. Told again, it says the same.
+
+        Args:
+            number: of the trial.
+            turn: turns that it has completed (count).
+            value: of the metric that judges.
+            num_turns: turns in all, if known (count).
+            decides: whether the trial goes on after this turn unless it is ended.
+        """
         trial = self.trials[number]
         trial.num_turns = num_turns or trial.num_turns
         if turn in trial.ends:
@@ -295,7 +305,7 @@ class Study:
         loss = self.question.loss(value)
         ends = False
         last = trial.num_turns is not None and turn >= trial.num_turns
-        if self.scheduler.deciding.at(turn) and not last:
+        if decides and not last and self.scheduler.deciding.at(turn):
             others = [other.losses for other in self.trials.values() if other.number != number]
             ends = self.scheduler.ends(turn, {**trial.losses, turn: loss}, others)
         self._write(Reported(number, turn, loss, ends))

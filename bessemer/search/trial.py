@@ -104,11 +104,13 @@ class Report:
         turn: turns that are complete (count).
         metrics: last value of each metric.
         num_turns: turns in all, or None.
+        waits: whether the trial waits for a decision after it; it does not after its last one.
     """
 
     turn: int
     metrics: dict[str, float]
     num_turns: int | None
+    waits: bool
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ class TrialRun:
 
     def _judge(self, turn: TurnToJudge) -> bool:
         """Tell of a turn; where it decides, wait until Ray Tune asks again, or ends the trial."""
-        report = Report(turn.turn, turn.metrics, turn.num_turns)
+        report = Report(turn.turn, turn.metrics, turn.num_turns, turn.waits)
         self._write_down(report)
         until = self._assignment.until
         with self._changed:

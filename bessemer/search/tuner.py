@@ -113,7 +113,8 @@ class Search:
             study.check_logged(number, report.turn, report.metrics)
             if metric not in report.metrics:
                 continue
-            ends = study.report(number, report.turn, report.metrics[metric], report.num_turns)
+            value = report.metrics[metric]
+            ends = study.report(number, report.turn, value, report.num_turns, decides=report.waits)
             study.trials[number].metrics = dict(report.metrics)
             if ends:
                 self._end(number, End("stopped", metrics=report.metrics))

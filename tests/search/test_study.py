@@ -299,3 +299,14 @@ def test_a_search_without_a_number_is_none(
             study.end(number, "done" if losses else "failed", "" if losses else "the cause")
         with pytest.raises(error, match="2 trials"):
             study.check_found()
+
+
+def test_a_trial_is_not_ended_after_the_turn_that_was_its_last(tmp_path: Path) -> None:
+    # As of a program that leaves an endless loop: nobody knew how many turns there would be.
+    with opened(tmp_path, question(scheduler="asha", num_trials=2)) as study:
+        for loss in (1.0, 2.0):
+            assignment = study.next()
+            assert assignment is not None
+            assert not study.report(assignment.number, 1, loss, None, decides=False)
+            study.end(assignment.number, "done")
+        assert [trial.state for trial in study.trials.values()] == ["done", "done"]
