@@ -109,10 +109,14 @@ class RunStoppedError(BessemerError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name is closest to `name`, as a sentence, or nothing if none is near.
+    """Say which known name is closest to `name`, in any case, as a sentence, or nothing if none is near.
 
     >>> nearest("learnig_rate", ["learning_rate", "epochs"])
     'did you mean learning_rate?'
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {matches[0]}?" if matches else ""
+    names: dict[str, str] = {}
+    for each in known:
+        if each == name or each.lower() not in names:
+            names[each.lower()] = each
+    matches = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=0.6)
+    return f"did you mean {names[matches[0]]}?" if matches else ""

@@ -69,6 +69,7 @@ def test_mistakes_of_the_user_are_these_and_no_others() -> None:
 
 def test_a_misspelt_name_gets_the_nearest_known_one() -> None:
     assert nearest("learnig_rate", ["epochs", "learning_rate"]) == "did you mean learning_rate?"
+    assert nearest("lr", ["EPOCHS", "LR"]) == "did you mean LR?"
 
 
 def test_a_name_that_resembles_nothing_gets_no_guess() -> None:

@@ -205,15 +205,16 @@ def show_found(console: Console, project: str, found: Found, shown_path: Any) ->
     lines.append(("search", f"{found.tracked.run_id} in MLflow, experiment {found.tracked.experiment_id}"))
     if found.best_file is not None:
         file = shown_path(found.best_file)
-        lines += [
-            ("best", str(file)),
-            ("next", f'make train PROJECT={project} ARGS="--config {file}"'),
-            ("", f'make tune PROJECT={project} ARGS="--confirm 5 --resume {found.name}"   # other seeds'),
-        ]
-        if any(trial.copies for trial in found.trials):
+        lines += [("best", str(file)), ("next", f'make train PROJECT={project} ARGS="--config {file}"')]
+        if found.best is not None and any(trial.copies for trial in found.trials):
+            run = f"{found.name}/trial-{found.best.number:04d}"
+            lines.append(("", f"bessemer evaluate --project {project} --run {run}"))
             lines.append(
-                ("note", "its settings changed on the way: the checkpoint of the trial has its weights")
+                ("note", "settings changed on the way: this run has the winner's weights, best.toml has not")
             )
+        else:
+            again = f"--resume {found.name} --confirm 5"
+            lines.append(("", f'make tune PROJECT={project} ARGS="{again}"   # other seeds'))
     for name, text in lines:
         console.print(f"{name:<12}{text}", markup=False, highlight=False, soft_wrap=True)
 
