@@ -35,8 +35,9 @@ from torch.nn import functional
 from bessemer.config.tuning_settings import Tuning
 from bessemer.search.choosing import distributions_of
 from bessemer.search.journal import Journal
+from bessemer.search.question import Question
 from bessemer.search.space import Choices, Range, Space, Values
-from bessemer.search.study import Question, Study
+from bessemer.search.study import Study
 
 EPOCHS = 9
 FULL, EARLY = "bessemer, no early ends", "bessemer, early ends"

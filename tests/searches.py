@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from bessemer.config.tuning_settings import Tuning
 from bessemer.search.journal import Journal
+from bessemer.search.question import Question
 from bessemer.search.space import Choices, Range, Space, Values
-from bessemer.search.study import Assignment, Question, Study
+from bessemer.search.study import Assignment, Study
 
 SPACE: Space = {
     "lr": Range(0.01, 1.0, log=True),

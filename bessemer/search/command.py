@@ -24,10 +24,11 @@ from bessemer.errors import RunStoppedError, SettingsError, StorageError, Tracki
 from bessemer.search.journal import JOURNAL_FILE, Journal, read
 from bessemer.search.outcome import Found, find_study, found_of
 from bessemer.search.plan import Plan, plan_of
+from bessemer.search.question import Question
 from bessemer.search.recording import StudyRecorder
 from bessemer.search.screen import SearchScreen
 from bessemer.search.space import contains, of_trials, space_of
-from bessemer.search.study import Question, Study, check_same_question, folder_of
+from bessemer.search.study import Study
 from bessemer.search.trial import Brief, name_of
 from bessemer.search.tuner import Search, run_trials
 from bessemer.tracking import (
@@ -130,7 +131,7 @@ def tune(
             raise SettingsError(
                 f"a search cannot be called {name!r}", expected="the name of a new folder, such as wider"
             )
-        folder = folder_of(storage, project, name or f"search-{time.strftime('%Y%m%d-%H%M%S')}")
+        folder = storage / project / (name or f"search-{time.strftime('%Y%m%d-%H%M%S')}")
         _check_free(folder, question, project)
     return search(job, question, folder, console)
 
@@ -314,7 +315,7 @@ def _close_children(study: Study, tracked: TrackedRun) -> None:
 def _check_journal(folder: Path, question: Question) -> None:
     first = next(read(folder / JOURNAL_FILE), None)
     if first is not None:
-        check_same_question(first, question, folder.name)
+        question.check_same(first, folder.name)
 
 
 def _check_free(folder: Path, question: Question, project: str) -> None:

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bessemer.search.choosing import as_study
+from bessemer.search.question import Question
 from bessemer.search.space import Choices, Range
-from bessemer.search.study import Question, Trial
+from bessemer.search.study import Trial
 
 _DPI = 120
 _BLUE, _RED, _GREY = "#2b6cb0", "#c53030", "#a0aec0"

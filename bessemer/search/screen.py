@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bessemer.search.plan import Plan
+from bessemer.search.question import Question
 from bessemer.search.space import Space, grid_size
-from bessemer.search.study import Question, Study, Trial
+from bessemer.search.study import Study, Trial
 from bessemer.utils.console import duration, number
 
 _MOST_ROWS = 12

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bessemer.errors import NeverLoggedError, SettingsError, StorageError, TrainingError
 from bessemer.search.journal import JOURNAL_FILE, Asked, Journal, read
+from bessemer.search.question import Question
 from bessemer.search.space import Choices, Range
-from bessemer.search.study import Question, epochs_in_full, epochs_trained
+from bessemer.search.study import epochs_in_full, epochs_trained
 from searches import NUM_TURNS, SPACE, Clock, decisions, opened, question, run_all, run_one
 
 WAYS: list[dict[str, Any]] = [
