@@ -358,6 +358,17 @@ SETTINGS = [
     "registry.threshold",
     "registry.better_than_champion",
     "registry.min_improvement",
+    "deploy.image",
+    "deploy.build",
+    "deploy.worker_nodes",
+    "deploy.max_worker_nodes",
+    "deploy.workers_per_node",
+    "deploy.memory_per_worker_bytes",
+    "deploy.head_memory_bytes",
+    "deploy.object_store_bytes",
+    "deploy.dashboard_port",
+    "deploy.mlflow_port",
+    "deploy.clusters",
 ]
 
 

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bessemer.config.data_settings import Checks, Data, Preparation
+from bessemer.config.deploy_settings import Deploy
 from bessemer.config.judgement_settings import Evaluation, Registry
 from bessemer.config.section import Section
 from bessemer.config.tuning_settings import Tuning
@@ -237,6 +238,7 @@ class Settings(BaseSettings):
     checks: Checks = Field(Checks(), description=Checks.__doc__)
     evaluation: Evaluation = Field(Evaluation(), description=Evaluation.__doc__)
     registry: Registry = Field(Registry(), description=Registry.__doc__)
+    deploy: Deploy = Field(Deploy(), description=Deploy.__doc__)
 
 
 SECTIONS = tuple(Settings.model_fields)
