@@ -34,12 +34,13 @@ help: ## Show this list
 
 install: $(STAMP) ## Make .venv from requirements.lock (the other targets do it when needed)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11; set PYTHON=python3.11" >&2; exit 2; }
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock \
+		-r requirements-dev.lock
 	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation -e .
 	@touch $@
@@ -162,12 +163,18 @@ clean: ## Remove .venv, caches and converted projects; runs are kept
 	rm -rf $(VENV) projects build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# One lock for both builds of torch: no local label, and no packages that only CUDA brings.
+PORTABLE := sed -E -e 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' -e '/^(nvidia|cuda|triton)[a-z0-9-]*==/d'
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header \
+	--annotation-style line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
 lock: $(STAMP) ## Pin every version again, as the registry has them now
-	$(BIN)/pip-compile --quiet --strip-extras --extra convert --extra s3 --extra dev --allow-unsafe \
-		--no-header --annotation-style line --no-emit-index-url --no-emit-find-links \
-		--no-emit-trusted-host --upgrade --output-file $@.new pyproject.toml
-	@# One lock for both builds of torch: no local label, and no packages that only CUDA brings.
-	sed -E -e 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' -e '/^(nvidia|cuda|triton)[a-z0-9-]*==/d' \
-		$@.new > requirements.lock && rm $@.new
+	$(COMPILE) --extra convert --extra s3 --extra container --upgrade --output-file $@.new pyproject.toml
+	@$(PORTABLE) $@.new > requirements.lock && rm $@.new
+	@# What development adds: all but what the other lock has.
+	$(COMPILE) --extra convert --extra s3 --extra container --extra dev --constraint requirements.lock \
+		--output-file $@.new pyproject.toml
+	@$(PORTABLE) $@.new | awk -F== 'NR == FNR {has[$$1]; next} !($$1 in has)' requirements.lock - \
+		> requirements-dev.lock && rm $@.new
 
 ci: lint typecheck test integration-test ## What CI runs

@@ -112,9 +112,10 @@ def _storage(settings: Settings) -> str:
 
 
 def _tracking(settings: Settings) -> str:
-    from bessemer.tracking import check_store, tracking_uri, without_password
+    from bessemer.tracking import check_store, sign_in, tracking_uri, without_password
     from bessemer.training.trainer import storage_folder
 
+    sign_in(settings.tracking)
     uri = tracking_uri(settings.tracking.uri, storage_folder(settings))
     check_store(uri)
     return f"{without_password(uri)} answers"

@@ -104,13 +104,15 @@ def load(
     from bessemer.config.research_arguments import research_values, split
 
     given = split(research_arguments)
-    return load_settings(
+    loaded = load_settings(
         project.settings_class(),
         arguments,
         os.environ,
         file or project.settings_file,
         research_values(project.root, given, research_folder or Path()) if given else None,
     )
+    _sign_in(loaded.settings)
+    return loaded
 
 
 def sections(project: Project, arguments: list[str], file: Path | None) -> Settings:
@@ -118,7 +120,17 @@ def sections(project: Project, arguments: list[str], file: Path | None) -> Setti
     from bessemer.config.loading import load_settings, without_required
 
     model = without_required(project.settings_class())
-    return load_settings(model, arguments, os.environ, file or project.settings_file).settings
+    settings = load_settings(model, arguments, os.environ, file or project.settings_file).settings
+    _sign_in(settings)
+    return settings
+
+
+def _sign_in(settings: Settings) -> None:
+    """Let every verb that comes to MLflow be known there."""
+    if settings.tracking.password_file:
+        from bessemer.tracking import sign_in
+
+        sign_in(settings.tracking)
 
 
 def console_for(json_output: bool = False) -> Console:

@@ -156,6 +156,12 @@ class Tracking(Section):
         description="MLflow tracking URI; empty: $MLFLOW_TRACKING_URI, else a SQLite file under "
         "checkpoint.storage_path.",
     )
+    username: str = Field("", description="User of an MLflow server that wants a password.")
+    password_file: str = Field(
+        "",
+        description="File with the password of tracking.username, on the machine that talks to MLflow; "
+        "empty: what MLFLOW_TRACKING_PASSWORD says.",
+    )
     experiment: str = Field("", description="MLflow experiment; empty: the project's name.")
     run_name: str = Field("", description="Name of the run; empty: one is made from the time.")
     flush_every_s: float = Field(

@@ -40,6 +40,7 @@ from bessemer.tracking import (
     open_children,
     open_run,
     reopen_run,
+    sign_in,
     tracking_uri,
 )
 from bessemer.training.cluster import connect
@@ -201,6 +202,7 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
     """Begin a search, or go on with one; see `tune`."""
     settings = job.settings
     storage = storage_folder(settings)
+    sign_in(settings.tracking)
     uri = tracking_uri(settings.tracking.uri, storage)
     if (folder / JOURNAL_FILE).is_file():
         _check_journal(folder, question)

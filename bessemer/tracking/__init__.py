@@ -35,6 +35,7 @@ from bessemer.tracking.store import (
     DATABASE_NAME,
     check_store,
     patiently,
+    sign_in,
     tracking_uri,
     without_password,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "reopen_run",
     "serve_page",
     "server_command",
+    "sign_in",
     "tag_version",
     "tags_of",
     "tracking_uri",

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from bessemer.config.settings import Tracking
 from bessemer.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -41,6 +42,31 @@ def tracking_uri(configured: str, storage_path: Path) -> str:
             todo="leave tracking.uri empty for a SQLite file under checkpoint.storage_path",
         )
     return uri
+
+
+def sign_in(tracking: Tracking) -> None:
+    """Tell MLflow's client in this process who its user is, if a file has the password.
+
+    MLflow takes both from the environment alone; set here, they stand in no command line and in no settings.
+
+    Raises:
+        TrackingError: the file cannot be read, or is empty.
+    """
+    if not tracking.password_file:
+        return
+    try:
+        password = Path(tracking.password_file).expanduser().read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise TrackingError(
+            f"the file {tracking.password_file} with MLflow's password cannot be read: {error.strerror}",
+            expected="a file with the password, on the machine that trains",
+            todo="correct tracking.password_file, or mount the secret",
+        ) from error
+    if not password or not tracking.username:
+        what = "tracking.username is empty" if password else f"the file {tracking.password_file} is empty"
+        raise TrackingError(what, expected="a user and a password, to sign in at MLflow")
+    os.environ["MLFLOW_TRACKING_USERNAME"] = tracking.username
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = password
 
 
 def without_password(uri: str) -> str:

@@ -38,6 +38,7 @@ from bessemer.tracking import (
     open_run,
     patiently,
     reopen_run,
+    sign_in,
     tracking_uri,
 )
 from bessemer.training.account import Account, Books
@@ -170,6 +171,7 @@ def fit(
     identity = identity_of(settings, code, tags or {})
     project = project or getattr(program, "__name__", str(program))
     storage = storage_folder(settings, is_known=within is not None)
+    sign_in(settings.tracking)
     uri = tracking_uri(settings.tracking.uri, storage)
     if resume is not None and not (resume.allow_drift or resume.explores):
         for saved in checkpoints_of(resume.run_dir, settings).complete()[-1:]:

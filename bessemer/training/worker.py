@@ -26,7 +26,7 @@ from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
 from bessemer.errors import BessemerError, TrackingError, TrainingError, UserError
-from bessemer.tracking import TrackedRun, log_model
+from bessemer.tracking import TrackedRun, log_model, sign_in
 from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
 from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
@@ -381,6 +381,7 @@ def _log_best_model(job: Job, session: Session, store: CheckpointStore, best: Sa
     settings = session.given.settings
     if job.tracked is None or not settings.tracking.log_model:
         return
+    sign_in(settings.tracking)
     state = store.load(best)
     for number, model in enumerate(session.models):
         names = [name for name, value in session.tracked.items() if value is model]

@@ -1,0 +1,158 @@
+"""`docker/compose.yaml`: a Ray head, nodes that train, and an MLflow server, on the Docker of one machine.
+
+Every port is bound to 127.0.0.1, Ray wants a token and MLflow a password, both from files; containers run
+as a user without rights on a root file system that cannot be written. Written for Docker Compose 2 and for
+docker-compose 1.29.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from bessemer.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
+from bessemer.deployment.image import image_name
+
+# Where things are in the containers.
+RUNS_FOLDER = "/app/runs"
+SECRETS_FOLDER = "/run/secrets"
+# Beside compose.yaml; `bessemer cluster up` makes those that are missing.
+SECRET_NAMES = ("ray_token", "mlflow_password")
+STORAGE_SECRETS = "secrets/storage.env"
+
+GCS_PORT, DASHBOARD_PORT, MLFLOW_PORT, METRICS_PORT = 6379, 8265, 5000, 8080
+MLFLOW_USER = "admin"
+_HEAD_CPUS = 0
+_SHM_SLACK_BYTES = 64 * 2**20
+_SCRATCH_BYTES = 256 * 2**20
+
+_HEADER = """\
+# A Ray cluster and an MLflow server on this machine: `make build deploy`, and `make deploy-down` to remove
+# them. Jobs: `bessemer submit train --cluster compose`. Dashboard: http://127.0.0.1:{dashboard}, MLflow (user
+# {user}): http://127.0.0.1:{mlflow}; token and password are in docker/secrets. Written by `bessemer cluster
+# render` from the settings of section deploy: change them there, and render again.
+"""
+
+
+def compose_text(settings: Settings, project: str = "") -> str:
+    """Return the text of `compose.yaml`.
+
+    Args:
+        settings: what nodes have, from `deploy` and `scaling`.
+        project: name of the project, for the image; empty for Bessemer itself.
+    """
+    deploy = settings.deploy
+    header = _HEADER.format(dashboard=deploy.dashboard_port, mlflow=deploy.mlflow_port, user=MLFLOW_USER)
+    services = {"mlflow": _mlflow(settings, project), "head": _head(settings, project)}
+    services["worker"] = _worker(settings, project)
+    secrets = {name: {"file": f"./secrets/{name}"} for name in SECRET_NAMES}
+    volumes: dict[str, Any] = {"mlflow": {}}
+    if _is_shared_by_volume(settings):
+        volumes["runs"] = {}
+    content = {"services": services, "secrets": secrets, "volumes": volumes}
+    return header + str(yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True))
+
+
+def node_cpus(settings: Settings) -> int:
+    """Return the logical CPUs that a node which trains offers to Ray (count)."""
+    wanted = settings.scaling.cpus_per_worker * settings.deploy.workers_per_node
+    return max(1, -int(-wanted // 1))
+
+
+def _is_shared_by_volume(settings: Settings) -> bool:
+    return not urlsplit(settings.checkpoint.storage_path).scheme
+
+
+def _mlflow(settings: Settings, project: str) -> dict[str, Any]:
+    hosts = f"mlflow:{MLFLOW_PORT},localhost:{settings.deploy.mlflow_port}"
+    return {
+        **_confined(image_name(settings, project, "mlflow")),
+        "environment": {"BESSEMER_MLFLOW_HOSTS": f"{hosts},127.0.0.1:{settings.deploy.mlflow_port}"},
+        "secrets": ["mlflow_password"],
+        "volumes": ["mlflow:/mlflow"],
+        "ports": [f"127.0.0.1:{settings.deploy.mlflow_port}:{MLFLOW_PORT}"],
+    }
+
+
+def _head(settings: Settings, project: str) -> dict[str, Any]:
+    command = ["ray", "start", "--head", "--block", "--port", str(GCS_PORT)]
+    command += ["--dashboard-host", "0.0.0.0", "--dashboard-port", str(DASHBOARD_PORT)]
+    return {
+        **_node(settings, project, settings.deploy.head_memory_bytes),
+        "command": " ".join([*command, *_resources(settings, _HEAD_CPUS)]),
+        "hostname": "head",
+        "ports": [f"127.0.0.1:{settings.deploy.dashboard_port}:{DASHBOARD_PORT}"],
+        "depends_on": {"mlflow": {"condition": "service_healthy"}},
+    }
+
+
+def _worker(settings: Settings, project: str) -> dict[str, Any]:
+    deploy = settings.deploy
+    memory = deploy.memory_per_worker_bytes * deploy.workers_per_node
+    command = ["ray", "start", "--block", "--address", f"head:{GCS_PORT}"]
+    return {
+        **_node(settings, project, memory + deploy.object_store_bytes),
+        "command": " ".join([*command, *_resources(settings, node_cpus(settings))]),
+        "scale": deploy.worker_nodes,
+        "depends_on": {"head": {"condition": "service_healthy"}},
+    }
+
+
+def _resources(settings: Settings, cpus: int) -> list[str]:
+    words = ["--num-cpus", str(cpus), "--object-store-memory", str(settings.deploy.object_store_bytes)]
+    return [*words, "--metrics-export-port", str(METRICS_PORT), "--disable-usage-stats"]
+
+
+def _node(settings: Settings, project: str, memory_bytes: int) -> dict[str, Any]:
+    """Return what head and workers have in common."""
+    by_volume = _is_shared_by_volume(settings)
+    storage = RUNS_FOLDER if by_volume else settings.checkpoint.storage_path
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": f"{SECRETS_FOLDER}/ray_token",
+        **_as_variable("checkpoint.storage_path", storage),
+        **_as_variable("tracking.uri", f"http://mlflow:{MLFLOW_PORT}"),
+        **_as_variable("tracking.username", MLFLOW_USER),
+        **_as_variable("tracking.password_file", f"{SECRETS_FOLDER}/mlflow_password"),
+    }
+    node = {
+        **_confined(image_name(settings, project)),
+        "environment": variables,
+        "secrets": list(SECRET_NAMES),
+        # Ray's session: sockets, logs and the uploaded code of jobs.
+        "volumes": ["/tmp/ray"],
+        "shm_size": _mib(settings.deploy.object_store_bytes + _SHM_SLACK_BYTES),
+        "mem_limit": _mib(memory_bytes),
+        # A node that has gone, or whose head has, comes back as a new one.
+        "restart": "unless-stopped",
+        "stop_grace_period": "30s",
+    }
+    if by_volume:
+        node["volumes"] = [f"runs:{RUNS_FOLDER}", *node["volumes"]]
+    else:
+        node["env_file"] = [f"./{STORAGE_SECRETS}"]
+    return node
+
+
+def _confined(image: str) -> dict[str, Any]:
+    """Return an image, and what keeps what runs in it from doing more than it must."""
+    return {
+        "image": image,
+        "read_only": True,
+        "tmpfs": [
+            f"/tmp:size={_mib(_SCRATCH_BYTES)}",
+            f"/home/bessemer:uid=1000,gid=1000,size={_mib(_SCRATCH_BYTES)}",
+        ],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+    }
+
+
+def _mib(num_bytes: int) -> str:
+    return f"{-(-num_bytes // 2**20)}m"
+
+
+def _as_variable(dotted: str, value: str) -> dict[str, str]:
+    return {ENV_PREFIX + dotted.upper().replace(".", ENV_DELIMITER): value}
