@@ -7,6 +7,7 @@ docker-compose 1.29.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ RUNS_FOLDER = "/app/runs"
 SECRETS_FOLDER = "/run/secrets"
 # Beside compose.yaml; `bessemer cluster up` makes those that are missing.
 SECRET_NAMES = ("ray_token", "mlflow_password")
+SECRETS_HERE = Path("docker") / "secrets"
 STORAGE_SECRETS = "secrets/storage.env"
 
 GCS_PORT, DASHBOARD_PORT, MLFLOW_PORT, METRICS_PORT = 6379, 8265, 5000, 8080

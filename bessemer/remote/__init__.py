@@ -1,0 +1,1 @@
+"""Clusters that this process is no part of: which there are, what they have, and jobs on them."""
