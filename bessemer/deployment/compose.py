@@ -68,13 +68,14 @@ def _is_shared_by_volume(settings: Settings) -> bool:
 
 
 def _mlflow(settings: Settings, project: str) -> dict[str, Any]:
-    hosts = f"mlflow:{MLFLOW_PORT},localhost:{settings.deploy.mlflow_port}"
+    port = f"${{MLFLOW_PORT:-{settings.deploy.mlflow_port}}}"
+    hosts = f"mlflow:{MLFLOW_PORT},localhost:{port},127.0.0.1:{port}"
     return {
         **_confined(image_name(settings, project, "mlflow")),
-        "environment": {"BESSEMER_MLFLOW_HOSTS": f"{hosts},127.0.0.1:{settings.deploy.mlflow_port}"},
+        "environment": {"BESSEMER_MLFLOW_HOSTS": hosts},
         "secrets": ["mlflow_password"],
         "volumes": ["mlflow:/mlflow"],
-        "ports": [f"127.0.0.1:{settings.deploy.mlflow_port}:{MLFLOW_PORT}"],
+        "ports": [f"127.0.0.1:{port}:{MLFLOW_PORT}"],
     }
 
 
@@ -85,7 +86,7 @@ def _head(settings: Settings, project: str) -> dict[str, Any]:
         **_node(settings, project, settings.deploy.head_memory_bytes),
         "command": " ".join([*command, *_resources(settings, _HEAD_CPUS)]),
         "hostname": "head",
-        "ports": [f"127.0.0.1:{settings.deploy.dashboard_port}:{DASHBOARD_PORT}"],
+        "ports": [f"127.0.0.1:${{DASHBOARD_PORT:-{settings.deploy.dashboard_port}}}:{DASHBOARD_PORT}"],
         "depends_on": {"mlflow": {"condition": "service_healthy"}},
     }
 
