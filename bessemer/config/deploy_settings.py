@@ -83,10 +83,13 @@ class Kubernetes(Section):
     grace_s: int = Field(
         90,
         ge=10,
-        description="Time that a node's workers have for a last checkpoint when its pod is deleted (seconds).",
+        description="Time for a last checkpoint that a node's workers have when its pod is deleted "
+        "(seconds).",
     )
     retries: int = Field(
-        2, ge=0, description="New clusters that the job is given when it fails, to go on with its run (count)."
+        2,
+        ge=0,
+        description="New clusters that the job is given when it fails, to go on with its run (count).",
     )
     deadline_s: int = Field(
         7 * 86400, ge=0, description="Longest time that the job may take (seconds); 0: any."
@@ -122,7 +125,7 @@ class Machines(Section):
     """A Ray cluster that the launcher starts on machines that there are."""
 
     head_ip: str = Field("", description="Address of the head; empty: there are no such machines.")
-    worker_ips: tuple[str, ...] = Field((), description="Addresses of the machines that train.")
+    worker_ips: list[str] = Field([], description="Addresses of the machines that train.")
     ssh_user: str = Field("ubuntu", min_length=1, description="User that may log in on all, and run Docker.")
     storage_path: str = Field(
         "",
