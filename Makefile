@@ -25,7 +25,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
 	validate-data train train-all tune analyze convert verify check evaluate register promote models config doctor drill soak benchmark corpus mlflow head \
-	head-stop build deploy clean lock ci
+	head-stop engine build build-dev wheelhouse deploy deploy-down logs render clean lock ci
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -151,16 +151,49 @@ head: $(STAMP) ## Start a Ray head on this machine, with its dashboard (DASHBOAR
 head-stop: $(STAMP) ## Stop the Ray head of this machine
 	@$(BIN)/ray stop --grace-period 20 >/dev/null && echo "stopped"
 
-build: ## Build the Docker image bessemer:latest
-	@docker info >/dev/null 2>&1 || { echo "error: make build needs a running Docker engine" >&2; exit 2; }
-	docker build -f docker/Dockerfile -t bessemer:latest .
+IMAGE ?= bessemer
+# The network that a build may use; OFFLINE=1: none, everything comes out of wheelhouse/.
+NETWORK ?= host
+TORCH ?= cpu
+BASE ?= python:3.11-slim-bookworm
+BUILD = docker build --network $(if $(OFFLINE),none,$(NETWORK)) --build-arg TORCH=$(TORCH) \
+	$(if $(OFFLINE),--build-arg PIP_NO_INDEX=1) --file docker/Dockerfile
 
-deploy: ## Start the Ray cluster and MLflow of docker/compose.yaml on this machine
-	@docker info >/dev/null 2>&1 || { echo "error: make deploy needs a running Docker engine" >&2; exit 2; }
-	docker compose -f docker/compose.yaml up --detach --wait
+engine:
+	@docker info >/dev/null 2>&1 || { echo "error: no Docker engine answers on this machine" >&2; exit 2; }
+
+build: $(STAMP) engine ## Build the images bessemer:latest and :mlflow-latest (TORCH=cu128, OFFLINE=1)
+	@$(BIN)/python -m bessemer.deployment.wheel wheels >/dev/null
+	@$(BUILD) --target runtime --tag $(IMAGE):latest .
+	@$(BUILD) --target mlflow --tag $(IMAGE):mlflow-latest .
+
+build-dev: build ## Build the image bessemer:dev-latest, which has the tools to test with
+	@$(BUILD) --target dev --tag $(IMAGE):dev-latest .
+
+wheelhouse: engine ## Download all that `make build OFFLINE=1` needs, for the image's own platform
+	@mkdir -p wheelhouse
+	@docker run --rm --network $(NETWORK) --user "$$(id -u):$$(id -g)" --env HOME=/tmp \
+		--volume "$(CURDIR):/project" --workdir /project $(BASE) sh -c \
+		'python -m pip download --quiet --only-binary :all: --no-deps --dest wheelhouse --retries 2 \
+			--extra-index-url https://download.pytorch.org/whl/$(TORCH) "$$(grep -oE "^torch==[0-9.]+" requirements.lock)" && \
+		grep -hvE "^torch==" requirements.lock requirements-dev.lock > /tmp/rest.txt && \
+		python -m pip download --quiet --only-binary :all: --no-deps --dest wheelhouse --requirement /tmp/rest.txt'
+	@echo "wheelhouse: $$(ls wheelhouse | wc -l) files, $$(du -sh wheelhouse | cut -f1)"
+
+deploy: $(STAMP) ## Start the Ray cluster and MLflow of docker/compose.yaml on this machine (after make build)
+	@$(BESSEMER) cluster up $(ARGS)
+
+deploy-down: $(STAMP) ## Remove that cluster, its network and its volumes (ARGS=--keep leaves the volumes)
+	@$(BESSEMER) cluster down $(ARGS)
+
+logs: $(STAMP) ## Show what the containers of that cluster print (ARGS="--follow head")
+	@$(BESSEMER) cluster logs $(ARGS)
+
+render: $(STAMP) ## Write docker/ and cluster/ again from cluster/settings.toml (ARGS=--check only compares)
+	@$(BESSEMER) cluster render $(ARGS)
 
 clean: ## Remove .venv, caches and converted projects; runs are kept
-	rm -rf $(VENV) projects build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) projects build dist wheels wheelhouse *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One lock for both builds of torch: no local label, and no packages that only CUDA brings.

@@ -82,6 +82,10 @@ class ClusterError(UserError):
     """The Ray cluster cannot be reached or started."""
 
 
+class DeploymentError(UserError):
+    """Settings that contradict each other, so that no cluster could be made from them."""
+
+
 class DataError(BessemerError):
     """A batch, a sample or a plan is not what it must be; training on it would be wrong."""
 

@@ -11,7 +11,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bessemer.cli import conversion, data, everything, judgement, machine, proof, remote, search, training
+from bessemer.cli import (
+    cluster,
+    conversion,
+    data,
+    everything,
+    judgement,
+    machine,
+    proof,
+    remote,
+    search,
+    training,
+)
 from bessemer.cli.common import NEWEST
 
 __all__ = ["app", "entry"]
@@ -27,7 +38,7 @@ app = typer.Typer(
 )
 for _verbs in (
     *(conversion.verbs, proof.verbs, everything.verbs, training.verbs, search.verbs),
-    *(judgement.verbs, remote.verbs, data.verbs, machine.verbs),
+    *(judgement.verbs, data.verbs, machine.verbs, cluster.verbs, remote.verbs),
 ):
     app.add_typer(_verbs)
 

@@ -50,6 +50,12 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, F
             yield prefix + name, field
 
 
+def _sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Return the sections directly in a settings class, or in a section of one."""
+    found = {name: field.annotation for name, field in model.model_fields.items()}
+    return {name: x for name, x in found.items() if isinstance(x, type) and issubclass(x, BaseModel)}
+
+
 def value_at(settings: BaseModel, dotted: str) -> Any:
     """Return the value that a dotted name such as `scaling.num_workers` stands for."""
     value: Any = settings
@@ -86,7 +92,7 @@ def load_settings(
     merged: Tree = {}
     origins: dict[str, Origin] = {name: "default" for name, _ in fields_of(model)}
     for origin, tree in reversed(sources):
-        merged = _merge(merged, tree)
+        merged = _merge(merged, tree, model)
         for dotted in origins:
             if _has(tree, dotted):
                 origins[dotted] = origin
@@ -105,12 +111,18 @@ def without_required(model: type[Settings]) -> type[Settings]:
 def to_toml(settings: Settings) -> str:
     """Write every value as a `settings.toml` that repeats the run; a value of None is left out."""
     values = settings.model_dump(mode="json", exclude_none=True)
-    head = {name: value for name, value in values.items() if name not in SECTIONS}
-    lines = [f"{name} = {_toml_value(value)}" for name, value in head.items()]
-    for section in SECTIONS:
-        lines += ["", f"[{section}]"]
-        lines += [f"{name} = {_toml_value(value)}" for name, value in values[section].items()]
-    return "\n".join(lines).lstrip("\n") + "\n"
+    return "\n".join(_toml_lines(type(settings), values)).lstrip("\n") + "\n"
+
+
+def _toml_lines(model: type[BaseModel], values: Tree, prefix: str = "") -> Iterator[str]:
+    """Yield the lines of a table, then those of each section in it as a table of its own."""
+    sections = _sections(model)
+    for name, value in values.items():
+        if name not in sections:
+            yield f"{name} = {_toml_value(value)}"
+    for name, section in sections.items():
+        yield from ("", f"[{prefix}{name}]")
+        yield from _toml_lines(section, values[name], f"{prefix}{name}.")
 
 
 def _toml_value(value: Any) -> str:
@@ -306,10 +318,10 @@ def _has(tree: Tree, dotted: str) -> bool:
     return True
 
 
-def _merge(low: Tree, high: Tree) -> Tree:
+def _merge(low: Tree, high: Tree, model: type[BaseModel]) -> Tree:
     """Return `low` with the values of `high` put over it, section by section."""
-    merged = dict(low)
+    merged, sections = dict(low), _sections(model)
     for name, value in high.items():
-        both = isinstance(value, dict) and isinstance(merged.get(name), dict) and name in SECTIONS
-        merged[name] = _merge(merged[name], value) if both else value
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict) and name in sections
+        merged[name] = _merge(merged[name], value, sections[name]) if both else value
     return merged

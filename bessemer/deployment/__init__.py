@@ -1,1 +1,1 @@
-"""From settings to the files that images and clusters are made from; pure, but for what a container runs."""
+"""Files of clusters and images, written from settings: pure text, without Ray, Docker or a network."""

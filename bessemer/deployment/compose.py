@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from bessemer.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
-from bessemer.deployment.image import image_name
+from bessemer.deployment.image import HOME, USER_ID, image_name
+from bessemer.deployment.nodes import Nodes, plan_nodes
+from bessemer.deployment.storage import Storage, storage_of
 
 # Where things are in the containers.
-RUNS_FOLDER = "/app/runs"
 SECRETS_FOLDER = "/run/secrets"
 # Beside compose.yaml; `bessemer cluster up` makes those that are missing.
 SECRET_NAMES = ("ray_token", "mlflow_password")
@@ -44,27 +44,21 @@ def compose_text(settings: Settings, project: str = "") -> str:
     Args:
         settings: what nodes have, from `deploy` and `scaling`.
         project: name of the project, for the image; empty for Bessemer itself.
+
+    Raises:
+        DeploymentError: the settings contradict each other.
     """
+    nodes, storage = plan_nodes(settings), storage_of(settings)
     deploy = settings.deploy
     header = _HEADER.format(dashboard=deploy.dashboard_port, mlflow=deploy.mlflow_port, user=MLFLOW_USER)
-    services = {"mlflow": _mlflow(settings, project), "head": _head(settings, project)}
-    services["worker"] = _worker(settings, project)
+    services = {"mlflow": _mlflow(settings, project), "head": _head(settings, storage, project)}
+    services["worker"] = _worker(settings, nodes, storage, project)
     secrets = {name: {"file": f"./secrets/{name}"} for name in SECRET_NAMES}
     volumes: dict[str, Any] = {"mlflow": {}}
-    if _is_shared_by_volume(settings):
+    if not storage.is_url:
         volumes["runs"] = {}
     content = {"services": services, "secrets": secrets, "volumes": volumes}
     return header + str(yaml.safe_dump(content, sort_keys=False, width=110, allow_unicode=True))
-
-
-def node_cpus(settings: Settings) -> int:
-    """Return the logical CPUs that a node which trains offers to Ray (count)."""
-    wanted = settings.scaling.cpus_per_worker * settings.deploy.workers_per_node
-    return max(1, -int(-wanted // 1))
-
-
-def _is_shared_by_volume(settings: Settings) -> bool:
-    return not urlsplit(settings.checkpoint.storage_path).scheme
 
 
 def _mlflow(settings: Settings, project: str) -> dict[str, Any]:
@@ -79,11 +73,11 @@ def _mlflow(settings: Settings, project: str) -> dict[str, Any]:
     }
 
 
-def _head(settings: Settings, project: str) -> dict[str, Any]:
+def _head(settings: Settings, storage: Storage, project: str) -> dict[str, Any]:
     command = ["ray", "start", "--head", "--block", "--port", str(GCS_PORT)]
     command += ["--dashboard-host", "0.0.0.0", "--dashboard-port", str(DASHBOARD_PORT)]
     return {
-        **_node(settings, project, settings.deploy.head_memory_bytes),
+        **_node(settings, storage, project, settings.deploy.head_memory_bytes),
         "command": " ".join([*command, *_resources(settings, _HEAD_CPUS)]),
         "hostname": "head",
         "ports": [f"127.0.0.1:${{DASHBOARD_PORT:-{settings.deploy.dashboard_port}}}:{DASHBOARD_PORT}"],
@@ -91,14 +85,12 @@ def _head(settings: Settings, project: str) -> dict[str, Any]:
     }
 
 
-def _worker(settings: Settings, project: str) -> dict[str, Any]:
-    deploy = settings.deploy
-    memory = deploy.memory_per_worker_bytes * deploy.workers_per_node
+def _worker(settings: Settings, nodes: Nodes, storage: Storage, project: str) -> dict[str, Any]:
     command = ["ray", "start", "--block", "--address", f"head:{GCS_PORT}"]
     return {
-        **_node(settings, project, memory + deploy.object_store_bytes),
-        "command": " ".join([*command, *_resources(settings, node_cpus(settings))]),
-        "scale": deploy.worker_nodes,
+        **_node(settings, storage, project, nodes.memory_bytes),
+        "command": " ".join([*command, *_resources(settings, nodes.cpus)]),
+        "scale": nodes.num_nodes,
         "depends_on": {"head": {"condition": "service_healthy"}},
     }
 
@@ -108,14 +100,12 @@ def _resources(settings: Settings, cpus: int) -> list[str]:
     return [*words, "--metrics-export-port", str(METRICS_PORT), "--disable-usage-stats"]
 
 
-def _node(settings: Settings, project: str, memory_bytes: int) -> dict[str, Any]:
+def _node(settings: Settings, storage: Storage, project: str, memory_bytes: int) -> dict[str, Any]:
     """Return what head and workers have in common."""
-    by_volume = _is_shared_by_volume(settings)
-    storage = RUNS_FOLDER if by_volume else settings.checkpoint.storage_path
     variables = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": f"{SECRETS_FOLDER}/ray_token",
-        **_as_variable("checkpoint.storage_path", storage),
+        **_as_variable("checkpoint.storage_path", storage.path),
         **_as_variable("tracking.uri", f"http://mlflow:{MLFLOW_PORT}"),
         **_as_variable("tracking.username", MLFLOW_USER),
         **_as_variable("tracking.password_file", f"{SECRETS_FOLDER}/mlflow_password"),
@@ -132,10 +122,10 @@ def _node(settings: Settings, project: str, memory_bytes: int) -> dict[str, Any]
         "restart": "unless-stopped",
         "stop_grace_period": "30s",
     }
-    if by_volume:
-        node["volumes"] = [f"runs:{RUNS_FOLDER}", *node["volumes"]]
-    else:
+    if storage.is_url:
         node["env_file"] = [f"./{STORAGE_SECRETS}"]
+    else:
+        node["volumes"] = [f"runs:{storage.path}", *node["volumes"]]
     return node
 
 
@@ -146,7 +136,7 @@ def _confined(image: str) -> dict[str, Any]:
         "read_only": True,
         "tmpfs": [
             f"/tmp:size={_mib(_SCRATCH_BYTES)}",
-            f"/home/bessemer:uid=1000,gid=1000,size={_mib(_SCRATCH_BYTES)}",
+            f"{HOME}:uid={USER_ID},gid={USER_ID},size={_mib(_SCRATCH_BYTES)}",
         ],
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bessemer.config.settings import Settings
 from bessemer.deployment.compose import SECRET_NAMES, SECRETS_HERE
-from bessemer.deployment.image import OWN_NAME, distribution_name, image_name
+from bessemer.deployment.image import image_name, resource_name
 from bessemer.errors import ClusterError
 from bessemer.remote.dashboard import Facts, ask
 from bessemer.remote.named import COMPOSE, find_target
@@ -52,7 +52,7 @@ class Containers:
     @classmethod
     def of(cls, here: Path, settings: Settings, project: str = "") -> Containers:
         """Return the cluster of a project, or of Bessemer's repository."""
-        return cls(here, distribution_name(project or OWN_NAME), settings, project)
+        return cls(here, resource_name(project), settings, project)
 
     def compose(self, *arguments: str) -> list[str]:
         """Return a command of Compose for this cluster."""

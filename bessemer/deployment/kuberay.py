@@ -1,0 +1,226 @@
+"""Files for Kubernetes with the KubeRay operator: a cluster, a job with a cluster of its own, the volume.
+
+The volume has a file of its own: who deletes a cluster must not lose the runs with it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from bessemer.config.settings import Settings
+from bessemer.deployment.containers import TEMPORARY, Site
+from bessemer.deployment.fields import RENDERED, document, quantity
+from bessemer.deployment.image import WORK_FOLDER, image_name
+from bessemer.deployment.kuberay_fields import (
+    Authentication,
+    Autoscaler,
+    ClusterSpec,
+    HeadGroup,
+    JobSpec,
+    RayCluster,
+    RayJob,
+    WorkerGroup,
+)
+from bessemer.deployment.kubernetes_fields import Claim, ClaimResources, ClaimSpec, Metadata, Resources
+from bessemer.deployment.nodes import Nodes, device_of, plan_nodes
+from bessemer.deployment.pods import head, submitter, worker
+from bessemer.errors import DeploymentError
+
+_GONE_ON_WITH = """\
+Where a run of that name was begun, by an earlier try or by an
+earlier job, it is gone on with; once it is complete, the job has nothing to do. For another run, set
+tracking.run_name."""
+_BEGUN_ONCE = """\
+The job is tried once: a run in storage that is a URL is not
+looked for by its command, and has to be gone on with by hand."""
+_SMALL = {"cpu": "500m", "memory": "512Mi"}
+_NAME_LABEL = "app.kubernetes.io/name"
+
+
+def cluster_file(site: Site, ray_version: str) -> str:
+    """Return `raycluster.yaml`: a cluster that is there until it is deleted.
+
+    Raises:
+        DeploymentError: the settings contradict each other.
+    """
+    namespace = site.settings.deploy.kubernetes.namespace
+    header = f"""\
+A Ray cluster on Kubernetes, with the KubeRay operator 1.6 or newer.
+{RENDERED}
+
+{_prerequisites(site)}
+Start:   kubectl apply -f cluster/raycluster.yaml
+Reach:   kubectl -n {namespace} port-forward service/{site.name}-head-svc 8265
+Stop:    kubectl delete -f cluster/raycluster.yaml"""
+    return document(header, [RayCluster(metadata=_metadata(site, site.name), spec=_spec(site, ray_version))])
+
+
+def job_file(site: Site, ray_version: str, project: str, arguments: Sequence[str] = ()) -> str:
+    """Return `rayjob.yaml`: a training with a cluster of its own, which ends with it.
+
+    Args:
+        site: what all pods share.
+        ray_version: of the image.
+        project: that is trained.
+        arguments: more settings, as on the command line.
+
+    Raises:
+        DeploymentError: the settings contradict each other.
+    """
+    deploy = site.settings.deploy.kubernetes
+    run_name = site.settings.tracking.run_name or f"{site.name}-job"
+    name = f"{site.name}-train"
+    tries = not site.storage.is_url
+    header = f"""\
+A training of {project} on Kubernetes, with a Ray cluster of its own, by the KubeRay operator 1.6 or newer.
+{RENDERED}
+
+{_prerequisites(site)}
+Start:   kubectl apply -f cluster/rayjob.yaml
+Follow:  kubectl -n {deploy.namespace} logs -f job/{name}
+Stop:    kubectl delete -f cluster/rayjob.yaml
+
+The run is called {run_name}. {_GONE_ON_WITH if tries else _BEGUN_ONCE}"""
+    spec = JobSpec(
+        entrypoint=entrypoint(site, project, run_name, arguments),
+        ttl_seconds_after_finished=deploy.ttl_s,
+        active_deadline_seconds=deploy.deadline_s or None,
+        backoff_limit=deploy.retries if tries else 0,
+        submitter_pod_template=submitter(site),
+        ray_cluster_spec=_spec(site, ray_version),
+    )
+    return document(header, [RayJob(metadata=_metadata(site, name), spec=spec)])
+
+
+def storage_file(site: Site) -> str:
+    """Return `storage.yaml`: the claim of the volume that holds the runs."""
+    deploy = site.settings.deploy.kubernetes
+    header = f"""\
+The volume of all runs on Kubernetes, which many nodes write: its storage class must offer ReadWriteMany.
+{RENDERED}
+
+Make:    kubectl apply -f cluster/storage.yaml
+Deleting it may delete the runs, as its storage class says."""
+    claim = Claim(
+        metadata=_metadata(site, site.claim),
+        spec=ClaimSpec(
+            access_modes=["ReadWriteMany"],
+            storage_class_name=deploy.storage_class or None,
+            resources=ClaimResources(requests={"storage": quantity(deploy.storage_bytes)}),
+        ),
+    )
+    return document(header, [claim])
+
+
+def entrypoint(site: Site, project: str, run_name: str, arguments: Sequence[str] = ()) -> str:
+    """Return the command of a job, which begins a run or goes on with it.
+
+    A job that is tried again has the same command. It passes through two shells and a list of arguments, so
+    it has neither variables nor quotation marks inside.
+
+    Raises:
+        DeploymentError: an argument that would not pass unharmed.
+    """
+    given = [*_scaling_arguments(site.settings), *arguments]
+    for word in (project, run_name, *given):
+        if shlex.quote(word) != word:
+            raise DeploymentError(
+                f"{word!r} for the command of a job",
+                expected="words without blanks and signs that a shell changes",
+                todo="put this value into the project's settings.toml",
+            )
+    train = " ".join(["python", "jobs/train.py", *([] if site.project else ["--project", project])])
+    settings = " ".join(given)
+    begin = f"exec {train} --tracking.run-name {run_name} {settings}"
+    if site.storage.is_url:
+        return f"bash -c 'cd {WORK_FOLDER}; {begin}'"
+    record = f"{site.storage.path}/{project}/{run_name}/run.json"
+    go_on = f"exec {train} --resume {run_name} {settings}"
+    return f"bash -c 'cd {WORK_FOLDER}; test -f {record} && {go_on}; {begin}'"
+
+
+def _scaling_arguments(settings: Settings) -> list[str]:
+    """Return what the nodes were planned for, whatever the image's own settings say."""
+    scaling, nodes = settings.scaling, plan_nodes(settings)
+    device = device_of(scaling, nodes)
+    workers = f"{scaling.min_workers},{scaling.max_workers}" if scaling.is_elastic else scaling.num_workers
+    given = {"num-workers": workers, "device": device, "cpus-per-worker": f"{scaling.cpus_per_worker:g}"}
+    if device == "gpu":
+        given["gpus-per-worker"] = f"{scaling.gpus_per_worker:g}"
+    return [word for name, value in given.items() for word in (f"--scaling.{name}", str(value))]
+
+
+def _spec(site: Site, ray_version: str) -> ClusterSpec:
+    deploy = site.settings.deploy
+    nodes = plan_nodes(site.settings)
+    return ClusterSpec(
+        ray_version=ray_version,
+        auth_options=Authentication(secret_name=site.secret),
+        enable_in_tree_autoscaling=nodes.grows,
+        autoscaler_options=_autoscaler(site) if nodes.grows else None,
+        head_group_spec=HeadGroup(
+            ray_start_params={
+                "num-cpus": "0",
+                "dashboard-host": "0.0.0.0",
+                "object-store-memory": str(deploy.object_store_bytes),
+            },
+            template=head(site, nodes),
+        ),
+        worker_group_specs=_groups(site, nodes),
+    )
+
+
+def _groups(site: Site, nodes: Nodes) -> list[WorkerGroup]:
+    """Return the groups of nodes: those that stay, and those that may be taken away."""
+    counts = {
+        "workers": (nodes.num_nodes - nodes.num_spot, nodes.max_nodes - nodes.max_spot),
+        "spot": (nodes.num_spot, nodes.max_spot),
+    }
+    parameters = {
+        "num-cpus": str(nodes.cpus),
+        **({"num-gpus": str(nodes.gpus)} if nodes.gpus else {}),
+        "memory": str(nodes.worker_bytes),
+        "object-store-memory": str(nodes.object_store_bytes),
+    }
+    return [
+        WorkerGroup(
+            group_name=name,
+            replicas=least,
+            min_replicas=least,
+            max_replicas=most,
+            ray_start_params=parameters,
+            template=worker(site, nodes, spot=name == "spot"),
+        )
+        for name, (least, most) in counts.items()
+        if most
+    ]
+
+
+def _autoscaler(site: Site) -> Autoscaler:
+    return Autoscaler(
+        idle_timeout_seconds=site.settings.deploy.idle_timeout_s,
+        image_pull_policy=site.settings.deploy.kubernetes.image_pull_policy,
+        resources=Resources(requests=_SMALL, limits=_SMALL),
+        volume_mounts=[TEMPORARY],
+    )
+
+
+def _metadata(site: Site, name: str) -> Metadata:
+    return Metadata(
+        name=name, namespace=site.settings.deploy.kubernetes.namespace, labels={_NAME_LABEL: site.name}
+    )
+
+
+def _prerequisites(site: Site) -> str:
+    namespace = site.settings.deploy.kubernetes.namespace
+    claim = site.settings.deploy.kubernetes.storage_claim
+    volume = f"the claim {claim}" if claim else "cluster/storage.yaml applied"
+    need = "" if site.storage.is_url else f", and {volume}"
+    image = image_name(site.settings, site.project)
+    return f"""\
+Needs the image {image} where nodes can pull it{need}, and a secret:
+  kubectl -n {namespace} create secret generic {site.secret} \\
+    --from-literal=auth_token="$(openssl rand -hex 32)" --from-file=mlflow_credentials=FILE
+(mlflow_credentials only if MLflow wants a password; docs/clusters.md says what is in it.)
+"""
