@@ -25,7 +25,7 @@ export RAY_USAGE_STATS_ENABLED ?= 0
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
 	validate-data train train-all tune analyze convert verify check evaluate register promote models config doctor drill soak benchmark corpus mlflow head \
-	head-stop engine build build-dev wheelhouse deploy deploy-down logs render clean lock ci
+	head-stop engine build build-dev wheelhouse deploy deploy-down cluster-drill logs render clean lock ci
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -185,6 +185,9 @@ deploy: $(STAMP) ## Start the Ray cluster and MLflow of docker/compose.yaml on t
 
 deploy-down: $(STAMP) ## Remove that cluster, its network and its volumes (ARGS=--keep leaves the volumes)
 	@$(BESSEMER) cluster down $(ARGS)
+
+cluster-drill: build ## Kill, cut off and restart nodes of a cluster of containers; no number may change
+	@$(BESSEMER) cluster drill --project $(PROJECT) $(ARGS)
 
 logs: $(STAMP) ## Show what the containers of that cluster print (ARGS="--follow head")
 	@$(BESSEMER) cluster logs $(ARGS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bessemer.cli.common import PASS_ON, ConfigOption, console_for, ready, sections
+from bessemer.cli.common import PASS_ON, ConfigOption, JsonOption, console_for, ready, sections
 
 if TYPE_CHECKING:
     from bessemer.config.settings import Settings
@@ -144,6 +144,56 @@ def logs(
 
     settings, name, root = _whose(project, [], config)
     raise typer.Exit(follow_logs(Containers.of(root, settings, name), services or [], follow, tail))
+
+
+@cluster.command(context_settings=PASS_ON)
+def drill(
+    context: typer.Context,
+    project: Annotated[str, typer.Option("--project", "-p", help="Which project is trained.")],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Name of a disturbance; may be repeated.")
+    ] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option("--workers", help="Workers; may be repeated; default: 2, then 3.")
+    ] = None,
+    nodes: Annotated[int, typer.Option("--nodes", help="Nodes beside the head (count).")] = 3,
+    every_steps: Annotated[int, typer.Option("--every-steps", help="Steps between checkpoints.")] = 7,
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the moments of the strikes.")] = 0,
+    limit_s: Annotated[float, typer.Option("--limit-s", help="Longest time of one job (seconds).")] = 600.0,
+    image: Annotated[str, typer.Option("--image", help="Of the nodes; default: what make build makes.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Kill, cut off and restart nodes of a cluster of containers; exit status 1 if any number changes by it.
+
+    The cluster is the drill's own, beside any other, and is removed at the end.
+    """
+    import json
+    from dataclasses import asdict
+
+    from bessemer.config.settings import Settings
+    from bessemer.deployment.image import image_name
+    from bessemer.drill.ground import RUNS, started_ground
+    from bessemer.drill.on_cluster import Plan, chosen_on_nodes, drill_on
+    from bessemer.drill.submitted import Course
+    from bessemer.drill.table import announced, show_verdicts
+
+    console = console_for(json_output)
+    disturbances = chosen_on_nodes(only or [])
+    chosen = ready(project, console)
+    settings = sections(chosen, context.args, None)
+    deploy = {"worker_nodes": nodes, "max_worker_nodes": nodes}
+    made = Settings().model_copy(update={"deploy": settings.deploy.model_copy(update=deploy)})
+    course = Course(project, chosen.name, RUNS, tuple(context.args), every_steps, limit_s)
+    plan = Plan(tuple(workers or (2, 3)), disturbances, seed)
+    tell = announced(console, quiet=json_output)
+    with started_ground(made, "bessemer-drill", image or image_name(Settings())) as ground:
+        verdicts = drill_on(ground, course, settings, plan, tell)
+    if json_output:
+        print(json.dumps([asdict(verdict) for verdict in verdicts]))
+    else:
+        show_verdicts(console, verdicts, None)
+    if any(verdict.is_bad for verdict in verdicts):
+        raise typer.Exit(1)
 
 
 def _whose(project: str, arguments: list[str], config: Path | None) -> tuple[Settings, str, Path]:

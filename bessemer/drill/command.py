@@ -160,7 +160,7 @@ def train_reference(course: Course) -> Reference:
         ) from error
     took_s = time.monotonic() - begun
     verdict = Verdict(REFERENCE, "reference", f"{result.step} steps", len(training.starts), 0, took_s)
-    return Reference(result, _draws(course), verdict)
+    return Reference(result, draws_in(course.storage / course.name / REFERENCE, course.settings), verdict)
 
 
 def read_result(course: Course, run: str) -> Result:
@@ -169,19 +169,27 @@ def read_result(course: Course, run: str) -> Result:
     Raises:
         DrillError: it left no checkpoint, or no record of its points.
     """
-    run_dir = course.storage / course.name / run
-    newest, tracked = checkpoints_of(run_dir, course.settings).newest(), recorded_run(run_dir)
+    # In the drill's own store: a server of it has ended by now.
+    return result_of(course.storage / course.name / run, course.settings, course.uri)
+
+
+def result_of(run_dir: Path, settings: Settings, uri: str) -> Result:
+    """Read what the run in a folder came to, with its points from the tracking store at `uri`.
+
+    Raises:
+        DrillError: it left no checkpoint, or no record of its points.
+    """
+    newest, tracked = checkpoints_of(run_dir, settings).newest(), recorded_run(run_dir)
     if newest is None or tracked is None:
         raise DrillError(f"{run_dir} has no {'checkpoint' if newest is None else 'run.json'}")
     saved, state = newest
-    # In its own store: a server of this drill has ended by now.
-    points = logged_points(replace(tracked, uri=course.uri))
+    points = logged_points(replace(tracked, uri=uri))
     return Result(tuple(points), state["tracked"], saved.step)
 
 
-def _draws(course: Course) -> bool:
-    """Say whether the program draws random numbers while it trains: then its checkpoints tell."""
-    store = checkpoints_of(course.storage / course.name / REFERENCE, course.settings)
+def draws_in(run_dir: Path, settings: Settings) -> bool:
+    """Say whether the program of a run draws random numbers while it trains: then its checkpoints tell."""
+    store = checkpoints_of(run_dir, settings)
     states = [
         str(store.load(saved)["workers"][0]["generators"]["torch"].tolist()) for saved in store.complete()
     ]

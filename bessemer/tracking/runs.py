@@ -184,6 +184,13 @@ def log_metrics(
         )
 
 
+def num_runs_named(uri: str, experiment_id: str, name: str) -> int:
+    """Return how many runs of an experiment have a name (count)."""
+    with errors_named(uri):
+        found = client_of(uri).search_runs([experiment_id], f"attributes.run_name = '{name}'")
+    return len(found)
+
+
 def tags_of(tracked: TrackedRun) -> dict[str, str]:
     """Return the tags of a run, such as the commit that it was trained from."""
     with errors_named(tracked.uri):
