@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # With the columns before them, the words on an account fill a terminal of 80 columns.
 _ACCOUNT_WORDS_WIDTH = 38
+# Ray sets it for the driver of a job (ray/dashboard/modules/job).
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _LEAST_SHOWN_S = 0.001
 _MILLISECONDS_BELOW_S = 0.1
 
@@ -38,19 +41,29 @@ def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
     best = "none: the program ended before its first checkpoint"
     if outcome.checkpoint is not None:
         best = relative(outcome.checkpoint.path)
-    settings_file = relative(outcome.run_dir / SETTINGS_FILE)
     lines = [
         ("result", metrics or "no metrics were logged"),
         ("checkpoint", best),
         ("run", f"{outcome.tracked.run_id} in MLflow, experiment {outcome.tracked.experiment_id}"),
         ("logs", relative(outcome.run_dir / LOGS_FOLDER)),
         *account_lines(outcome.account),
-        ("next", f"{'make mlflow':<48} # look at the run"),
-        ("", f"{f'make evaluate PROJECT={project}':<48} # judge its checkpoint again"),
-        ("", f'make train PROJECT={project} ARGS="--config {settings_file}"'),
+        *_next_lines(project, outcome.run_dir),
     ]
     for name, text in lines:
         console.print(f"{name:<12}{text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _next_lines(project: str, run_dir: Path) -> list[tuple[str, str]]:
+    """Return the next commands, for whoever reads this: at this machine, or at the one that sent the job."""
+    if JOB_VARIABLE in os.environ:
+        return [
+            ("next", f"{f'bessemer submit evaluate --project {project}':<48} # judge its checkpoint again")
+        ]
+    return [
+        ("next", f"{'make mlflow':<48} # look at the run"),
+        ("", f"{f'make evaluate PROJECT={project}':<48} # judge its checkpoint again"),
+        ("", f'make train PROJECT={project} ARGS="--config {relative(run_dir / SETTINGS_FILE)}"'),
+    ]
 
 
 def account_lines(account: Account) -> list[tuple[str, str]]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -61,25 +59,9 @@ def submit(
     leaves it to itself.
     """
     import json
-    import shutil
 
-    import bessemer
-    from bessemer.remote.dashboard import ask
-    from bessemer.remote.jobs import Jobs
-    from bessemer.remote.named import find_target
-    from bessemer.remote.packing import pack
-    from bessemer.remote.preflight import check_room, check_versions
-    from bessemer.remote.submission import (
-        COMMAND,
-        JOB_FILE,
-        VERBS,
-        Order,
-        fingerprint,
-        given_settings,
-        job_name,
-        pinned,
-        requirements,
-    )
+    from bessemer.remote.command import submit as send
+    from bessemer.remote.submission import VERBS
 
     if verb not in VERBS:
         from bessemer.errors import UserError, nearest
@@ -88,65 +70,26 @@ def submit(
     console = console_for(json_output or no_wait)
     chosen = ready(project, console)
     options, given = _split(verb, context.args)
-    loaded = load(chosen, given, config)
-    settings = loaded.settings
-    target = find_target(settings.deploy, cluster, os.environ, Path.cwd())
-    facts = ask(target, settings.cluster.connect_timeout_s)
-    check_versions(target, facts, _own_ray(), platform.python_version())
-    check_room(target, facts, settings)
-    lock_file = chosen.root / "requirements.lock"
-    lock = lock_file.read_text(encoding="utf-8") if lock_file.is_file() else ""
-    name = job_name(chosen.name, verb)
-    submitted = given_settings(loaded)
-    if verb == "train" and "--resume" not in options:
-        # Known before it begins, so that whoever submits it can go on with it.
-        submitted.setdefault("tracking.run_name", settings.tracking.run_name or name)
-    with tempfile.TemporaryDirectory(prefix="bessemer-job-") as temporary:
-        folder = Path(temporary) / chosen.root.name
-        folder.mkdir()
-        num_bytes = pack(chosen.root, folder)
-        if config is not None:
-            shutil.copyfile(config, folder / "bessemer-job.toml")
-        order = Order(
-            verb=verb,
-            options=options,
-            settings=submitted,
-            config="bessemer-job.toml" if config is not None else "",
-            pins={} if target.installs else pinned(lock),
-            bessemer=fingerprint(Path(bessemer.__file__).parent),
-        )
-        (folder / JOB_FILE).write_text(order.to_json(), encoding="utf-8")
-        wheels = [path.name for path in sorted((folder / "wheels").glob("*.whl"))]
-        client = Jobs(target, settings.cluster.connect_timeout_s)
-        run = str(submitted.get("tracking.run_name", ""))
-        client.submit(
-            name,
-            COMMAND,
-            folder,
-            {"project": chosen.name, "verb": verb, "run": run, "options": " ".join(options)},
-            {},
-            requirements(lock, wheels) if target.installs else None,
-        )
-    if no_wait:
-        if json_output:
-            print(json.dumps({"job": name, "run": run, "cluster": target.name, "address": target.address}))
-        else:
-            print(name)
-        return
-    console.print(
-        f"job {name} on {target.name} ({target.address}), {num_bytes / 2**20:.1f} MiB sent",
-        highlight=False,
-        soft_wrap=True,
-    )
-    raise typer.Exit(_followed(client, name))
+    sent = send(chosen, load(chosen, given, config), verb, options, config, cluster, os.environ)
+    facts = {"job": sent.name, "run": sent.run, "cluster": sent.target.name, "address": sent.target.address}
+    if json_output:
+        print(json.dumps(facts))
+    elif no_wait:
+        print(sent.name)
+    else:
+        size = f"{sent.num_bytes / 2**20:.1f} MiB sent"
+        where = f"{sent.target.name} ({sent.target.address})"
+        console.print(f"job {sent.name} on {where}, {size}", highlight=False, soft_wrap=True)
+    if not no_wait:
+        raise typer.Exit(_followed(sent.jobs, sent.name, sys.stderr if json_output else sys.stdout))
 
 
-def _followed(client: Jobs, name: str) -> int:
+def _followed(client: Jobs, name: str, stream: TextIO) -> int:
     """Show what a job prints until it ends; return the exit status that it comes to."""
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream.write(text)
+        stream.flush()
 
     try:
         job = client.follow(name, write)
@@ -159,9 +102,6 @@ def _followed(client: Jobs, name: str) -> int:
         print(f"left running: bessemer jobs logs {name}", file=sys.stderr)
         raise
     if job.status != "SUCCEEDED":
-        from bessemer.remote.jobs import ENDED
-
-        assert job.status in ENDED
         print(f"job {name} {job.status.lower()}: {_last_line(job.message)}", file=sys.stderr)
     return job.outcome
 
@@ -287,9 +227,3 @@ def _split(verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         values = value if isinstance(value, list | tuple) else [value]
         options += [flag] if value is True else [word for each in values for word in (flag, str(each))]
     return options, list(context.args)
-
-
-def _own_ray() -> str:
-    from importlib.metadata import version
-
-    return version("ray")

@@ -82,10 +82,13 @@ class Jobs:
 
     def __init__(self, target: Target, patience_s: float) -> None:
         self._target, self._patience_s = target, patience_s
+        # Characters of a job's output that were handed on.
+        self._printed: dict[str, int] = {}
         with self._named(), _without(_OUTRANKING):
             from ray.job_submission import JobSubmissionClient
 
-            logging.getLogger("ray.dashboard.modules").setLevel(logging.WARNING)
+            for noisy in ("ray.dashboard", "ray._private.runtime_env"):
+                logging.getLogger(noisy).setLevel(logging.WARNING)
             self._client = JobSubmissionClient(target.address, headers=headers_of(target))
 
     def submit(
@@ -157,22 +160,20 @@ class Jobs:
             return bool(self._client.stop_job(name))
 
     def follow(self, name: str, write: Callable[[str], None]) -> Job:
-        """Hand on what a job prints until it has ended.
+        """Hand on what a job prints until it has ended; called again, it goes on where it was.
 
         Raises:
             ClusterError: the cluster has been away for longer than it may.
         """
-        printed, away_since = 0, 0.0
+        away_since = 0.0
         while True:
             try:
-                printed = asyncio.run(self._tail(name, write, printed))
+                asyncio.run(self._tail(name, write))
                 job = self.get(name)
                 away_since = 0.0
                 if job.has_ended:
                     # What was printed last may come after the state.
-                    rest = self.logs(name)[printed:]
-                    if rest:
-                        write(rest)
+                    self._hand_on(name, self.logs(name), 0, write)
                     return job
                 time.sleep(_POLL_S)
             except (TimeoutError, ClusterError, OSError, RuntimeError) as error:
@@ -187,16 +188,20 @@ class Jobs:
                     ) from error
                 time.sleep(_RECONNECT_S)
 
-    async def _tail(self, name: str, write: Callable[[str], None], printed: int) -> int:
-        """Hand on what comes after so many characters, until the connection ends; return how many now."""
+    async def _tail(self, name: str, write: Callable[[str], None]) -> None:
+        """Hand on what comes until the connection ends; it begins with what was printed first."""
         seen = 0
         lines: AsyncIterator[str] = self._client.tail_job_logs(name)
         async for text in lines:
+            self._hand_on(name, text, seen, write)
             seen += len(text)
-            if seen > printed:
-                write(text[-(seen - printed) :])
-                printed = seen
-        return printed
+
+    def _hand_on(self, name: str, text: str, begins_at: int, write: Callable[[str], None]) -> None:
+        """Hand on what is new of a piece of output that begins after so many characters."""
+        new = text[max(0, self._printed.get(name, 0) - begins_at) :]
+        if new:
+            write(new)
+            self._printed[name] = begins_at + len(text)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

@@ -95,6 +95,8 @@ def client_of(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_CONNECT_TIMEOUT_S))
     # What is trained is nobody else's business, as with Ray's usage statistics.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Addresses of pages, as this process knows the server, which need not be how a reader's browser does.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
 
     # After the import, which sets the levels anew.
