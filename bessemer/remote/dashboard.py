@@ -60,6 +60,7 @@ def _get(target: Target, path: str, timeout_s: float) -> Any:
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in _UNAUTHORIZED:
             raise refused(target) from error
         raise _no_cluster(target, f"answers {error.code} to {path}") from error
