@@ -20,6 +20,7 @@ from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
 from bessemer.conversion.settings_module import compose_settings
 from bessemer.conversion.wishes import Wishes
+from bessemer.conversion.writing.clusters import cluster_files
 from bessemer.conversion.writing.dependencies import Dependencies, find_dependencies, lock
 from bessemer.conversion.writing.hints import Hint
 from bessemer.conversion.writing.papers import changes, example_of, left_rows, render, setting_rows
@@ -30,7 +31,6 @@ _TEMPLATES = {
     "Makefile": "Makefile.j2",
     "pyproject.toml": "pyproject.toml.j2",
     "docker/Dockerfile": "Dockerfile.j2",
-    "cluster/cluster.yaml": "cluster.yaml.j2",
     "settings.toml": "settings.toml.j2",
     "README.md": "README.md.j2",
     "CONVERSION.md": "CONVERSION.md.j2",
@@ -112,6 +112,7 @@ def compose_project(
     modules = [cst.parse_module(text) for path, text in files.items() if path.startswith(f"{package}/")]
     needed = find_dependencies(modules, hints, own=(package, "bessemer"))
     files["requirements.lock"] = _lock(needed)
+    files |= cluster_files(names.name, plan, wishes, files["requirements.lock"])
     values = {**_values(analysis, plan, names, needed, composed, fetches), "wishes": wishes}
     files |= {path: render(template, values) for path, template in _TEMPLATES.items()}
     return files
