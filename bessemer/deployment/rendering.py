@@ -54,7 +54,8 @@ def render(
         if name not in NAMES:
             raise DeploymentError(
                 f"there is no cluster file {name}",
-                expected=nearest(name, NAMES) or f"one of {', '.join(NAMES)}",
+                expected=nearest(name, NAMES) or "one of those that there are",
+                todo=f"choose of {', '.join(NAMES)}",
             )
     # What is wrong for every file is no reason to leave out one after the other.
     plan_nodes(settings)
