@@ -45,9 +45,15 @@ def refused(*arguments: str, project: str = "digits", only: tuple[str, ...] = ()
     return caught.value
 
 
-def tree_of(name: str, *arguments: str, project: str = "digits") -> Tree:
+def trees_of(name: str, *arguments: str, project: str = "digits") -> list[Tree]:
+    """The documents of one file."""
     text = rendered(*arguments, project=project, only=(name,)).files[f"cluster/{name}.yaml"]
-    tree: Tree = yaml.safe_load(text)
+    return list(yaml.safe_load_all(text))
+
+
+def tree_of(name: str, *arguments: str, project: str = "digits") -> Tree:
+    """The only document of one file."""
+    (tree,) = trees_of(name, *arguments, project=project)
     return tree
 
 

@@ -377,6 +377,8 @@ SETTINGS = [
     "deploy.kubernetes.storage_claim",
     "deploy.kubernetes.storage_class",
     "deploy.kubernetes.storage_bytes",
+    "deploy.kubernetes.mlflow",
+    "deploy.kubernetes.mlflow_bytes",
     "deploy.kubernetes.secret",
     "deploy.kubernetes.image_pull_policy",
     "deploy.kubernetes.image_pull_secret",

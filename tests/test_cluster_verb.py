@@ -16,7 +16,7 @@ from bessemer.deployment.versions import ray_version
 from bessemer.errors import DeploymentError
 from deployments import REPOSITORY
 
-FILES = ["aws", "on-premises", "raycluster", "rayjob", "storage"]
+FILES = ["aws", "mlflow", "on-premises", "raycluster", "rayjob", "storage"]
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +73,7 @@ def test_files_that_are_left_out_are_named_with_the_setting_that_is_missing(
     for name, setting in {
         "on-premises": "deploy.machines.head_ip",
         "aws": "deploy.aws.file_system",
+        "mlflow": "deploy.kubernetes.mlflow",
         "rayjob": "deploy.kubernetes.project",
     }.items():
         assert re.search(rf"left out cluster/{name}.yaml: .*{setting}", shown)

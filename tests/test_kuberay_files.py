@@ -13,7 +13,10 @@ import yaml
 from bessemer.deployment.kuberay_fields import RayCluster, RayJob
 from bessemer.deployment.kubernetes_fields import Claim
 from bessemer.deployment.pods import leave_command
-from deployments import GPUS, SPOT, container_of, groups_of, refused, rendered, tree_of
+from bessemer.deployment.service_fields import Deployment, Service
+from deployments import GPUS, SPOT, container_of, groups_of, refused, rendered, tree_of, trees_of
+
+NAMES = ("storage", "mlflow", "raycluster", "rayjob")
 
 VARIANTS: list[tuple[str, ...]] = [
     (),
@@ -39,13 +42,14 @@ def pods_of(tree: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("arguments", VARIANTS)
 def test_every_file_reads_back_as_what_it_was_made_from(arguments: tuple[str, ...]) -> None:
-    files = rendered(*arguments).files
-    models = {"storage": Claim, "raycluster": RayCluster, "rayjob": RayJob}
-    for name, model in models.items():
-        if f"cluster/{name}.yaml" in files:
-            tree = yaml.safe_load(files[f"cluster/{name}.yaml"])
-            parsed = model.model_validate(tree)
-            assert parsed.model_dump(by_alias=True, exclude_none=True, mode="json") == tree
+    kinds = (Claim, RayCluster, RayJob, Deployment, Service)
+    models = {kind.model_fields["kind"].default: kind for kind in kinds}
+    files = rendered(*arguments, "--deploy.kubernetes.mlflow").files
+    trees = [tree for name in NAMES for tree in yaml.safe_load_all(files[f"cluster/{name}.yaml"])]
+    assert len(trees) >= 5
+    for tree in trees:
+        parsed = models[tree["kind"]].model_validate(tree)
+        assert parsed.model_dump(by_alias=True, exclude_none=True, mode="json") == tree
 
 
 @pytest.mark.parametrize("arguments", VARIANTS)
@@ -58,9 +62,12 @@ def test_kubernetes_knows_every_field_of_the_pods(arguments: tuple[str, ...]) ->
             kubernetes_validate.validate(wrapped, version, strict=True)
 
 
-def test_kubernetes_knows_every_field_of_the_claim() -> None:
+def test_kubernetes_knows_every_field_of_the_volumes_and_of_mlflow() -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
-    kubernetes_validate.validate(tree_of("storage"), "1.34", strict=True)
+    trees = [x for name in ("storage", "mlflow") for x in trees_of(name, "--deploy.kubernetes.mlflow")]
+    assert [x["kind"] for x in trees] == [*["PersistentVolumeClaim"] * 2, "Deployment", "Service"]
+    for tree in trees:
+        kubernetes_validate.validate(tree, "1.34", strict=True)
 
 
 def test_rays_own_autoscaler_reads_the_groups_as_they_are_meant() -> None:
@@ -174,6 +181,37 @@ def test_the_token_comes_from_a_secret_and_the_password_from_a_file_of_it() -> N
 def test_an_address_with_a_password_is_refused_and_the_password_not_shown() -> None:
     error = refused("--tracking.uri", "http://me:open-sesame@mlflow:5000")
     assert "open-sesame" not in str(error)
+
+
+# MLflow
+
+
+def variables_of(tree: dict[str, Any]) -> dict[str, str]:
+    (container,) = pods_of(tree)[0]["spec"]["containers"]
+    return {x["name"]: x["value"] for x in container["env"]}
+
+
+def test_runs_record_to_the_mlflow_that_is_rendered_unless_another_is_named() -> None:
+    server, service = trees_of("mlflow", "--deploy.kubernetes.mlflow")
+    uri = variables_of(tree_of("rayjob", "--deploy.kubernetes.mlflow"))["BESSEMER_TRACKING__URI"]
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    assert uri == f"http://{name}:{port}"
+    labels = server["spec"]["template"]["metadata"]["labels"]
+    assert labels == service["spec"]["selector"] == server["spec"]["selector"]["matchLabels"]
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    (hosts,) = (x.partition("=")[2] for x in container["command"] if x.startswith("--allowed-hosts"))
+    assert f"{name}:{port}" in hosts.split(",")
+    given = ("--deploy.kubernetes.mlflow", "--tracking.uri", "http://other:80")
+    assert variables_of(tree_of("rayjob", *given))["BESSEMER_TRACKING__URI"] == "http://other:80"
+    assert "BESSEMER_TRACKING__URI" not in variables_of(tree_of("rayjob"))
+
+
+def test_what_mlflow_recorded_outlives_the_server() -> None:
+    claims = [x["metadata"]["name"] for x in trees_of("storage", "--deploy.kubernetes.mlflow")]
+    assert claims == ["digits-runs", "digits-mlflow"]
+    (server, _) = trees_of("mlflow", "--deploy.kubernetes.mlflow")
+    volumes = server["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "mlflow", "persistentVolumeClaim": {"claimName": "digits-mlflow"}} in volumes
 
 
 # Pods

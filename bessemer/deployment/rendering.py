@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from bessemer.config.settings import Settings
 from bessemer.deployment.containers import Site
 from bessemer.deployment.image import resource_name
-from bessemer.deployment.kuberay import cluster_file, job_file, storage_file
+from bessemer.deployment.kuberay import cluster_file, job_file
 from bessemer.deployment.launcher import aws_file, on_premises_file
+from bessemer.deployment.mlflow_server import mlflow_file
 from bessemer.deployment.nodes import plan_nodes
 from bessemer.deployment.storage import environment_of, storage_of
+from bessemer.deployment.volumes import storage_file
 from bessemer.errors import DeploymentError, nearest
 
 FOLDER = "cluster"
-NAMES = ("on-premises", "aws", "storage", "raycluster", "rayjob")
+NAMES = ("on-premises", "aws", "storage", "mlflow", "raycluster", "rayjob")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def render(
         "on-premises": lambda: on_premises_file(settings, project),
         "aws": lambda: aws_file(settings, project),
         "storage": lambda: _storage(site),
+        "mlflow": lambda: _mlflow(site),
         "raycluster": lambda: cluster_file(site, ray_version),
         "rayjob": lambda: _job(site, ray_version, arguments),
     }
@@ -83,10 +86,18 @@ def render(
 
 def _storage(site: Site) -> str:
     claim = site.settings.deploy.kubernetes.storage_claim
-    if site.storage.is_url or claim:
+    if (site.storage.is_url or claim) and not site.mlflow:
         place = f"deploy.kubernetes.storage_claim = {claim}" if claim else "checkpoint.storage_path is a URL"
         raise DeploymentError(place, "storage that needs a claim", "nothing has to be done")
     return storage_file(site)
+
+
+def _mlflow(site: Site) -> str:
+    if not site.mlflow:
+        raise DeploymentError(
+            "deploy.kubernetes.mlflow = False", "an MLflow server that is wanted", "set it to true for one"
+        )
+    return mlflow_file(site)
 
 
 def _job(site: Site, ray_version: str, arguments: Sequence[str]) -> str:
