@@ -63,6 +63,12 @@ def test_rendered_groups_hold_the_workers_as_training_counts_them(settings: Sett
     assert num_fitting(alone, scaling.cpus_per_worker, gpus_per_worker) >= settings.deploy.workers_per_node
 
 
+def test_a_node_has_a_cpu_more_where_its_workers_would_miss_one_by_rounding() -> None:
+    # 33 / 2.2 is 14.999999999999998.
+    nodes = plan_nodes(settings_of("--scaling.cpus-per-worker", "2.2", "--deploy.workers-per-node", "15"))
+    assert num_fitting([Node(nodes.cpus, 0)], 2.2, 0) == 15
+
+
 def test_parts_of_a_gpu_are_not_taken_from_two_of_them() -> None:
     arguments = ("--deploy.build", "cu128", "--scaling.gpus-per-worker", "0.6")
     assert plan_nodes(settings_of(*arguments, "--deploy.workers-per-node", "3")).gpus == 3
