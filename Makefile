@@ -22,10 +22,16 @@ BESSEMER := $(BIN)/bessemer
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
 
+# What docker/docker.mk wants to know: the images, the clusters, the jobs.
+IMAGE := bessemer
+READY := $(STAMP) wheels
+WHOSE :=
+include docker/docker.mk
+
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
 	validate-data train train-all tune analyze convert verify check evaluate register promote models config doctor drill soak benchmark corpus mlflow head \
-	head-stop engine build build-dev wheelhouse deploy deploy-down cluster-drill logs render clean lock ci
+	head-stop wheels clean lock ci
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -151,49 +157,8 @@ head: $(STAMP) ## Start a Ray head on this machine, with its dashboard (DASHBOAR
 head-stop: $(STAMP) ## Stop the Ray head of this machine
 	@$(BIN)/ray stop --grace-period 20 >/dev/null && echo "stopped"
 
-IMAGE ?= bessemer
-# The network that a build may use; OFFLINE=1: none, everything comes out of wheelhouse/.
-NETWORK ?= host
-TORCH ?= cpu
-BASE ?= python:3.11-slim-bookworm
-BUILD = docker build --network $(if $(OFFLINE),none,$(NETWORK)) --build-arg TORCH=$(TORCH) \
-	$(if $(OFFLINE),--build-arg PIP_NO_INDEX=1) --file docker/Dockerfile
-
-engine:
-	@docker info >/dev/null 2>&1 || { echo "error: no Docker engine answers on this machine" >&2; exit 2; }
-
-build: $(STAMP) engine ## Build the images bessemer:latest and :mlflow-latest (TORCH=cu128, OFFLINE=1)
+wheels: $(STAMP)
 	@$(BIN)/python -m bessemer.deployment.wheel wheels >/dev/null
-	@$(BUILD) --target runtime --tag $(IMAGE):latest .
-	@$(BUILD) --target mlflow --tag $(IMAGE):mlflow-latest .
-
-build-dev: build ## Build the image bessemer:dev-latest, which has the tools to test with
-	@$(BUILD) --target dev --tag $(IMAGE):dev-latest .
-
-wheelhouse: engine ## Download all that `make build OFFLINE=1` needs, for the image's own platform
-	@mkdir -p wheelhouse
-	@docker run --rm --network $(NETWORK) --user "$$(id -u):$$(id -g)" --env HOME=/tmp \
-		--volume "$(CURDIR):/project" --workdir /project $(BASE) sh -c \
-		'python -m pip download --quiet --only-binary :all: --no-deps --dest wheelhouse --retries 2 \
-			--extra-index-url https://download.pytorch.org/whl/$(TORCH) "$$(grep -oE "^torch==[0-9.]+" requirements.lock)" && \
-		grep -hvE "^torch==" requirements.lock requirements-dev.lock > /tmp/rest.txt && \
-		python -m pip download --quiet --only-binary :all: --no-deps --dest wheelhouse --requirement /tmp/rest.txt'
-	@echo "wheelhouse: $$(ls wheelhouse | wc -l) files, $$(du -sh wheelhouse | cut -f1)"
-
-deploy: $(STAMP) ## Start the Ray cluster and MLflow of docker/compose.yaml on this machine (after make build)
-	@$(BESSEMER) cluster up $(ARGS)
-
-deploy-down: $(STAMP) ## Remove that cluster, its network and its volumes (ARGS=--keep leaves the volumes)
-	@$(BESSEMER) cluster down $(ARGS)
-
-cluster-drill: build ## Kill, cut off and restart nodes of a cluster of containers; no number may change
-	@$(BESSEMER) cluster drill --project $(PROJECT) $(ARGS)
-
-logs: $(STAMP) ## Show what the containers of that cluster print (ARGS="--follow head")
-	@$(BESSEMER) cluster logs $(ARGS)
-
-render: $(STAMP) ## Write docker/ and cluster/ again from cluster/settings.toml (ARGS=--check only compares)
-	@$(BESSEMER) cluster render $(ARGS)
 
 clean: ## Remove .venv, caches and converted projects; runs are kept
 	rm -rf $(VENV) projects build dist wheels wheelhouse *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

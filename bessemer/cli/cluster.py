@@ -27,8 +27,11 @@ WhoseOption = Annotated[
 
 _LOCK = "requirements.lock"
 _SETTINGS = "cluster/settings.toml"
-# What the cluster itself is made of, and what it tells its jobs by other ways.
-_NOT_PASSED = ("deploy", "cluster", "scaling", "checkpoint.storage_path", "tracking.uri", "tracking.run_name")
+# What the files themselves say, by variables or in the job's command.
+_NOT_PASSED = (
+    *("deploy", "cluster", "checkpoint.storage_path", "tracking.uri", "tracking.run_name"),
+    *("scaling.num_workers", "scaling.device", "scaling.cpus_per_worker", "scaling.gpus_per_worker"),
+)
 
 
 @cluster.command(context_settings=PASS_ON)

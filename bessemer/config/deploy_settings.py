@@ -57,6 +57,14 @@ class Kubernetes(Section):
     storage_bytes: int = Field(
         100 * 2**30, ge=2**30, description="Size of the claim that is rendered (bytes)."
     )
+    mlflow: bool = Field(
+        False,
+        description="Whether an MLflow server is rendered, to which runs record unless tracking.uri is "
+        "given.",
+    )
+    mlflow_bytes: int = Field(
+        20 * 2**30, ge=2**30, description="Size of the claim of that server's volume (bytes)."
+    )
     secret: str = Field(
         "",
         pattern=rf"^$|{DNS_LABEL}",

@@ -32,6 +32,7 @@ from bessemer.conversion.writing import emission, placing
 from bessemer.conversion.writing.hints import Hint, hints_beside, hints_of
 from bessemer.conversion.writing.merging import Change, Merge
 from bessemer.conversion.writing.project import Names, compose_project, manifest, package_name
+from bessemer.deployment.wheel import wheel_bytes, wheel_name
 from bessemer.errors import ConversionError
 
 __all__ = [
@@ -207,7 +208,9 @@ def _converted(source: Path, out: Path, name: str | None, entry: str, run: int |
     converted = emission.formatted(composed)
     merge = emission.merged(out, converted)
     noted = manifest(analysis, prepared.plan, names, fetches, emission.digests(converted)).encode("utf-8")
-    files = {**merge.files, emission.MANIFEST: noted}
+    # Bessemer itself goes along, so that the project stands alone.
+    wheel = {f"{emission.WHEELS}/{wheel_name()}": wheel_bytes()}
+    files = {**merge.files, emission.MANIFEST: noted, **wheel}
     conversion = Conversion(
         names.name, names.package, out, prepared.plan, tuple(sorted(files)), merge.changes
     )

@@ -34,6 +34,7 @@ GPU = "nvidia.com/gpu"
 TEMPORARY = Mount(name="tmp", mount_path="/tmp")
 HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
 WORKER_PORTS = {"metrics": 8080}
+MLFLOW_PORT = 5000
 
 # Of Ray's agent, the same on the head, where it asks after the head's own services too. The node asks it
 # over HTTP, with no token, so the image needs no program for that.
@@ -68,6 +69,11 @@ class Site:
         """Name of the secret with Ray's token and the password of MLflow."""
         return self.settings.deploy.kubernetes.secret or f"{self.name}-secrets"
 
+    @property
+    def mlflow(self) -> str:
+        """Name of the MLflow server that is rendered, of its service and of its claim; empty: none is."""
+        return f"{self.name}-mlflow" if self.settings.deploy.kubernetes.mlflow else ""
+
 
 def ray_container(
     site: Site, name: str, ports: dict[str, int], resources: Resources, before_stop: str
@@ -81,7 +87,8 @@ def ray_container(
         resources: what it may use.
         before_stop: shell command that is run before it is stopped.
     """
-    environment = {"HOME": HOME, **environment_of(site.settings, site.storage)}
+    tracking_uri = f"http://{site.mlflow}:{MLFLOW_PORT}" if site.mlflow else ""
+    environment = {"HOME": HOME, **environment_of(site.settings, site.storage, tracking_uri)}
     return Container(
         name=name,
         image=image_name(site.settings, site.project),
@@ -91,10 +98,10 @@ def ray_container(
         resources=resources,
         volume_mounts=_mounts(site),
         lifecycle=Lifecycle(pre_stop=Handler(exec=Command(command=["/bin/bash", "-c", before_stop]))),
-        startup_probe=_probe(period_s=5, num_failures=60),
-        readiness_probe=_probe(period_s=5, num_failures=10),
+        startup_probe=probe(_HEALTH, period_s=5, num_failures=60),
+        readiness_probe=probe(_HEALTH, period_s=5, num_failures=10),
         # Patient: a node that computes hard answers late.
-        liveness_probe=_probe(period_s=10, num_failures=60),
+        liveness_probe=probe(_HEALTH, period_s=10, num_failures=60),
     )
 
 
@@ -139,6 +146,11 @@ def volumes_of(site: Site, shared_bytes: int) -> list[Volume]:
     return volumes
 
 
+def probe(page: HttpGet, period_s: int, num_failures: int) -> Probe:
+    """Return a probe that asks for a page, and gives up after so many failures in a row."""
+    return Probe(http_get=page, period_seconds=period_s, timeout_seconds=5, failure_threshold=num_failures)
+
+
 def temporary_volume() -> Volume:
     """Return the volume of /tmp."""
     return Volume(name=TEMPORARY.name, empty_dir=EmptyDir())
@@ -156,7 +168,3 @@ def _mounts(site: Site) -> list[Mount]:
     if not site.project:
         mounts.append(Mount(name="projects", mount_path=f"{WORK_FOLDER}/projects"))
     return mounts
-
-
-def _probe(period_s: int, num_failures: int) -> Probe:
-    return Probe(http_get=_HEALTH, period_seconds=period_s, timeout_seconds=5, failure_threshold=num_failures)

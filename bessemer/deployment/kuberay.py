@@ -1,7 +1,4 @@
-"""Files for Kubernetes with the KubeRay operator: a cluster, a job with a cluster of its own, the volume.
-
-The volume has a file of its own: who deletes a cluster must not lose the runs with it.
-"""
+"""Files for Kubernetes with the KubeRay operator: a cluster, and a job with a cluster of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Sequence
 
 from bessemer.config.settings import Settings
 from bessemer.deployment.containers import TEMPORARY, Site
-from bessemer.deployment.fields import RENDERED, document, quantity
+from bessemer.deployment.fields import RENDERED, document
 from bessemer.deployment.image import WORK_FOLDER, image_name
 from bessemer.deployment.kuberay_fields import (
     Authentication,
@@ -22,7 +19,7 @@ from bessemer.deployment.kuberay_fields import (
     RayJob,
     WorkerGroup,
 )
-from bessemer.deployment.kubernetes_fields import Claim, ClaimResources, ClaimSpec, Metadata, Resources
+from bessemer.deployment.kubernetes_fields import Metadata, Resources
 from bessemer.deployment.nodes import Nodes, device_of, plan_nodes
 from bessemer.deployment.pods import head, submitter, worker
 from bessemer.errors import DeploymentError
@@ -53,7 +50,7 @@ A Ray cluster on Kubernetes, with the KubeRay operator 1.6 or newer.
 Start:   kubectl apply -f cluster/raycluster.yaml
 Reach:   kubectl -n {namespace} port-forward service/{site.name}-head-svc 8265
 Stop:    kubectl delete -f cluster/raycluster.yaml"""
-    return document(header, [RayCluster(metadata=_metadata(site, site.name), spec=_spec(site, ray_version))])
+    return document(header, [RayCluster(metadata=metadata(site, site.name), spec=_spec(site, ray_version))])
 
 
 def job_file(site: Site, ray_version: str, project: str, arguments: Sequence[str] = ()) -> str:
@@ -90,27 +87,7 @@ The run is called {run_name}. {_GONE_ON_WITH if tries else _BEGUN_ONCE}"""
         submitter_pod_template=submitter(site),
         ray_cluster_spec=_spec(site, ray_version),
     )
-    return document(header, [RayJob(metadata=_metadata(site, name), spec=spec)])
-
-
-def storage_file(site: Site) -> str:
-    """Return `storage.yaml`: the claim of the volume that holds the runs."""
-    deploy = site.settings.deploy.kubernetes
-    header = f"""\
-The volume of all runs on Kubernetes, which many nodes write: its storage class must offer ReadWriteMany.
-{RENDERED}
-
-Make:    kubectl apply -f cluster/storage.yaml
-Deleting it may delete the runs, as its storage class says."""
-    claim = Claim(
-        metadata=_metadata(site, site.claim),
-        spec=ClaimSpec(
-            access_modes=["ReadWriteMany"],
-            storage_class_name=deploy.storage_class or None,
-            resources=ClaimResources(requests={"storage": quantity(deploy.storage_bytes)}),
-        ),
-    )
-    return document(header, [claim])
+    return document(header, [RayJob(metadata=metadata(site, name), spec=spec)])
 
 
 def entrypoint(site: Site, project: str, run_name: str, arguments: Sequence[str] = ()) -> str:
@@ -206,7 +183,8 @@ def _autoscaler(site: Site) -> Autoscaler:
     )
 
 
-def _metadata(site: Site, name: str) -> Metadata:
+def metadata(site: Site, name: str) -> Metadata:
+    """Return what an object of a cluster is called."""
     return Metadata(
         name=name, namespace=site.settings.deploy.kubernetes.namespace, labels={_NAME_LABEL: site.name}
     )
@@ -216,7 +194,8 @@ def _prerequisites(site: Site) -> str:
     namespace = site.settings.deploy.kubernetes.namespace
     claim = site.settings.deploy.kubernetes.storage_claim
     volume = f"the claim {claim}" if claim else "cluster/storage.yaml applied"
-    need = "" if site.storage.is_url else f", and {volume}"
+    need = "" if site.storage.is_url else f", {volume}"
+    need += ", cluster/mlflow.yaml applied" if site.mlflow else ""
     image = image_name(site.settings, site.project)
     return f"""\
 Needs the image {image} where nodes can pull it{need}, and a secret:

@@ -155,6 +155,7 @@ class Container(CamelFields):
     name: str
     image: str
     image_pull_policy: str
+    command: list[str] | None = None
     env: list[Variable]
     ports: list[Port] | None = None
     resources: Resources
@@ -245,7 +246,7 @@ class ClaimResources(CamelFields):
 class ClaimSpec(CamelFields):
     """What volume is claimed."""
 
-    access_modes: list[Literal["ReadWriteMany"]]
+    access_modes: list[Literal["ReadWriteMany", "ReadWriteOnce"]]
     storage_class_name: str | None = None
     resources: ClaimResources
 

@@ -74,13 +74,11 @@ A Ray cluster on machines that there are, for the Ray cluster launcher.
 Every machine needs Docker, which {machines.ssh_user} may use, and the image {image_name(settings, project)}.
 {_TOKEN_HELP}
 {_commands(file, project)}"""
-    num_machines = len(machines.worker_ips)
     launched = Launched(
         cluster_name=resource_name(project),
         provider=LocalProvider(head_ip=machines.head_ip, worker_ips=list(machines.worker_ips)),
         auth=Login(ssh_user=machines.ssh_user),
-        min_workers=num_machines,
-        max_workers=num_machines,
+        max_workers=len(machines.worker_ips),
         idle_timeout_minutes=settings.deploy.idle_timeout_s / 60,
         docker=_docker(settings, project, nodes, folder),
         file_mounts={_MOUNTED_TOKEN: _TOKEN_FOLDER},

@@ -100,7 +100,6 @@ class Launched(Fields):
     cluster_name: str
     provider: LocalProvider | AwsProvider
     auth: Login
-    min_workers: int | None = None
     max_workers: int
     idle_timeout_minutes: float
     docker: Docker

@@ -24,6 +24,7 @@ from bessemer.deployment.kubernetes_fields import (
     Container,
     LabelRule,
     LabelRules,
+    Metadata,
     NodeAffinity,
     NodeTerms,
     PodSecurity,
@@ -47,7 +48,7 @@ def head(site: Site, nodes: Nodes) -> PodTemplate:
     """
     deploy = site.settings.deploy
     size = resources_of(deploy.kubernetes.head_cpus, deploy.head_memory_bytes + nodes.shared_bytes)
-    return _template(
+    return pod_template(
         site,
         ray_container(site, "ray-head", HEAD_PORTS, size, "ray stop"),
         volumes_of(site, nodes.shared_bytes),
@@ -72,7 +73,7 @@ def worker(site: Site, nodes: Nodes, spot: bool) -> PodTemplate:
         key, value = kubernetes.spot_label.split("=")
         tolerations.append(Toleration(key=key, operator="Equal", value=value))
     product = kubernetes.gpu_product
-    return _template(
+    return pod_template(
         site,
         ray_container(site, "ray-worker", WORKER_PORTS, size, leave_command(kubernetes.grace_s)),
         volumes_of(site, nodes.shared_bytes),
@@ -86,7 +87,7 @@ def worker(site: Site, nodes: Nodes, spot: bool) -> PodTemplate:
 def submitter(site: Site) -> PodTemplate:
     """Return the pod that hands a job to its cluster and follows what it prints."""
     # A job of Kubernetes takes no pods that start again by themselves.
-    return _template(
+    return pod_template(
         site, submitting_container(site), [temporary_volume()], grace_s=_STOP_S, restart_policy="Never"
     )
 
@@ -114,7 +115,7 @@ def _spot_affinity(site: Site, operator: Literal["In", "NotIn"]) -> Affinity | N
     return Affinity(node_affinity=NodeAffinity(required_during_scheduling_ignored_during_execution=terms))
 
 
-def _template(
+def pod_template(
     site: Site,
     container: Container,
     volumes: list[Volume],
@@ -124,9 +125,25 @@ def _template(
     tolerations: list[Toleration] | None = None,
     node_selector: dict[str, str] | None = None,
     affinity: Affinity | None = None,
+    labels: dict[str, str] | None = None,
 ) -> PodTemplate:
+    """Return a pod of one container, with what is the same for all.
+
+    Args:
+        site: what all pods share.
+        container: of the pod.
+        volumes: that it mounts.
+        grace_s: how long it has to stop (seconds).
+        asks_kubernetes: whether it talks to Kubernetes.
+        restart_policy: `Never` for pods that are made anew instead.
+        tolerations: taints of nodes that do not keep it away.
+        node_selector: labels that nodes must have.
+        affinity: more about where it may be started.
+        labels: by which others find it.
+    """
     pull_secret = site.settings.deploy.kubernetes.image_pull_secret
     return PodTemplate(
+        metadata=Metadata(labels=labels) if labels else None,
         spec=PodSpec(
             automount_service_account_token=asks_kubernetes,
             restart_policy=restart_policy,
@@ -138,5 +155,5 @@ def _template(
             affinity=affinity,
             containers=[container],
             volumes=volumes,
-        )
+        ),
     )

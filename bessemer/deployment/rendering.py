@@ -10,18 +10,22 @@ from bessemer.config.settings import Settings
 from bessemer.deployment.compose import compose_text
 from bessemer.deployment.containers import Site
 from bessemer.deployment.image import resource_name
-from bessemer.deployment.kuberay import cluster_file, job_file, storage_file
+from bessemer.deployment.kuberay import cluster_file, job_file
 from bessemer.deployment.launcher import aws_file, on_premises_file
+from bessemer.deployment.mlflow_server import mlflow_file
 from bessemer.deployment.nodes import plan_nodes
 from bessemer.deployment.storage import environment_of, storage_of
+from bessemer.deployment.volumes import storage_file
 from bessemer.errors import DeploymentError, nearest
 
 PATHS = {
     "dockerfile": "docker/Dockerfile",
+    "docker-targets": "docker/docker.mk",
     "compose": "docker/compose.yaml",
     "on-premises": "cluster/on-premises.yaml",
     "aws": "cluster/aws.yaml",
     "storage": "cluster/storage.yaml",
+    "mlflow": "cluster/mlflow.yaml",
     "raycluster": "cluster/raycluster.yaml",
     "rayjob": "cluster/rayjob.yaml",
 }
@@ -63,7 +67,8 @@ def render(
         if name not in PATHS:
             raise DeploymentError(
                 f"there is no cluster file {name}",
-                expected=nearest(name, PATHS) or f"one of {', '.join(PATHS)}",
+                expected=nearest(name, PATHS) or "one of those that there are",
+                todo=f"choose of {', '.join(PATHS)}",
             )
     # What is wrong for every file is no reason to leave out one after the other.
     plan_nodes(settings)
@@ -71,11 +76,13 @@ def render(
     environment_of(settings, storage)
     site = Site(settings, resource_name(project), project, storage)
     makers: dict[str, Callable[[], str]] = {
-        "dockerfile": dockerfile_text,
+        "dockerfile": lambda: _same_for_all("Dockerfile"),
+        "docker-targets": lambda: _same_for_all("docker.mk"),
         "compose": lambda: compose_text(settings, project),
         "on-premises": lambda: on_premises_file(settings, project),
         "aws": lambda: aws_file(settings, project),
         "storage": lambda: _storage(site),
+        "mlflow": lambda: _mlflow(site),
         "raycluster": lambda: cluster_file(site, ray_version),
         "rayjob": lambda: _job(site, ray_version, arguments),
     }
@@ -91,17 +98,25 @@ def render(
     return rendered
 
 
-def dockerfile_text() -> str:
-    """Return the text of the Dockerfile, which is the same for every project."""
-    return (files("bessemer.deployment") / "files" / "Dockerfile").read_text(encoding="utf-8")
+def _same_for_all(name: str) -> str:
+    """Return the text of a file that is the same for every project."""
+    return (files("bessemer.deployment") / "files" / name).read_text(encoding="utf-8")
 
 
 def _storage(site: Site) -> str:
     claim = site.settings.deploy.kubernetes.storage_claim
-    if site.storage.is_url or claim:
+    if (site.storage.is_url or claim) and not site.mlflow:
         place = f"deploy.kubernetes.storage_claim = {claim}" if claim else "checkpoint.storage_path is a URL"
         raise DeploymentError(place, "storage that needs a claim", "nothing has to be done")
     return storage_file(site)
+
+
+def _mlflow(site: Site) -> str:
+    if not site.mlflow:
+        raise DeploymentError(
+            "deploy.kubernetes.mlflow = False", "an MLflow server that is wanted", "set it to true for one"
+        )
+    return mlflow_file(site)
 
 
 def _job(site: Site, ray_version: str, arguments: Sequence[str]) -> str:

@@ -46,8 +46,13 @@ def storage_of(settings: Settings) -> Storage:
     return Storage(str(path), is_url=False)
 
 
-def environment_of(settings: Settings, storage: Storage) -> dict[str, str]:
+def environment_of(settings: Settings, storage: Storage, tracking_uri: str = "") -> dict[str, str]:
     """Return the variables that every container of a cluster has; none of them is secret.
+
+    Args:
+        settings: of the run.
+        storage: where runs are.
+        tracking_uri: of MLflow, where the settings name none.
 
     Raises:
         DeploymentError: the address of MLflow has a password in it.
@@ -57,7 +62,7 @@ def environment_of(settings: Settings, storage: Storage) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    if uri := settings.tracking.uri:
+    if uri := settings.tracking.uri or tracking_uri:
         if urlsplit(uri).password is not None:
             raise DeploymentError(
                 "tracking.uri has a password in it",

@@ -8,6 +8,7 @@ bessemer.deployment.wheel FOLDER`. Format: https://packaging.python.org/specific
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -23,13 +24,18 @@ _MODE = 0o644 << 16
 _WHEEL = f"Wheel-Version: 1.0\nGenerator: bessemer\nRoot-Is-Purelib: true\nTag: {_TAG}\n"
 
 
-def wheel_name() -> str:
-    """Return the file name of the wheel, such as `bessemer-0.1.0-py3-none-any.whl`."""
-    return f"{_NAME}-{importlib.metadata.version(_NAME)}-{_TAG}.whl"
+def wheel_name(version: str = "") -> str:
+    """Return the file name of the wheel of a version, by default the installed one.
+
+    >>> wheel_name("0.1.0")
+    'bessemer-0.1.0-py3-none-any.whl'
+    """
+    return f"{_NAME}-{version or importlib.metadata.version(_NAME)}-{_TAG}.whl"
 
 
+@functools.cache
 def wheel_bytes() -> bytes:
-    """Return the wheel of the installed Bessemer."""
+    """Return the wheel of the installed Bessemer, as it was when this process first asked."""
     distribution = importlib.metadata.distribution(_NAME)
     package = Path(__file__).resolve().parents[1]
     files = {

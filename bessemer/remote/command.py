@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import bessemer
 from bessemer.config.loading import LoadedSettings
 from bessemer.config.project import Project
 from bessemer.remote.dashboard import ask
@@ -101,7 +100,7 @@ def submit(
             settings=given,
             config=_CONFIG if config is not None else "",
             pins={} if target.installs else pinned(lock),
-            bessemer=fingerprint(Path(bessemer.__file__).parent),
+            bessemer=fingerprint(Path(__file__).resolve().parents[1]),
         )
         (folder / JOB_FILE).write_text(order.to_json(), encoding="utf-8")
         wheels = [path.name for path in sorted((folder / "wheels").glob("*.whl"))]

@@ -135,7 +135,8 @@ def test_the_plan_is_written_for_people_and_for_programs(digits: Project) -> Non
 def test_every_file_of_the_house_is_there(digits: Project) -> None:
     expected = {
         *("Makefile", "README.md", "CONVERSION.md", "conversion.json", "pyproject.toml"),
-        *("requirements.lock", "settings.toml", "cluster/cluster.yaml", "docker/Dockerfile"),
+        *("requirements.lock", "settings.toml", "docker/Dockerfile"),
+        *("cluster/storage.yaml", "cluster/raycluster.yaml", "cluster/rayjob.yaml"),
         *("jobs/train.py", "jobs/tune.py", "jobs/evaluate.py", "tests/test_project.py"),
     }
     assert expected <= set(digits.conversion.files)

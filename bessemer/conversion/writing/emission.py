@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 from bessemer.conversion.writing import merge_base, placing
@@ -22,6 +23,8 @@ from bessemer.conversion.writing.tidying import tidy
 from bessemer.errors import ConversionError
 
 MANIFEST = "conversion.json"
+# Has the Bessemer that the project was written by; like the manifest, written anew and not merged.
+WHEELS = "wheels"
 _CACHES = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
 _SETTINGS = "settings.toml"
 _MAX_SHOWN = 5
@@ -71,7 +74,8 @@ def write(out: Path, files: Mapping[str, bytes], converted: Mapping[str, bytes])
 
     def is_users(inside: Path) -> bool:
         name = inside.as_posix()
-        return name not in known and name not in folders and not _CACHES.intersection(inside.parts)
+        own = name in known or name in folders or fnmatch(name, f"{WHEELS}/bessemer-*.whl")
+        return not own and not _CACHES.intersection(inside.parts)
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import libcst as cst
+from packaging.requirements import Requirement
 
 from bessemer.conversion.analysis import Analysis
 from bessemer.conversion.downloads import Fetch, download_stage
@@ -20,17 +21,20 @@ from bessemer.conversion.rewrites import Rewritten
 from bessemer.conversion.roles import ROOMS, Room
 from bessemer.conversion.settings_module import compose_settings
 from bessemer.conversion.wishes import Wishes
+from bessemer.conversion.writing.clusters import cluster_files
 from bessemer.conversion.writing.dependencies import Dependencies, find_dependencies, lock
 from bessemer.conversion.writing.hints import Hint
 from bessemer.conversion.writing.papers import changes, example_of, left_rows, render, setting_rows
 from bessemer.conversion.writing.project_tests import values_of_tests
 from bessemer.conversion.writing.rooms import compose, summary
+from bessemer.deployment.image import resource_name
+from bessemer.deployment.wheel import wheel_name
 
 _TEMPLATES = {
     "Makefile": "Makefile.j2",
     "pyproject.toml": "pyproject.toml.j2",
-    "docker/Dockerfile": "Dockerfile.j2",
-    "cluster/cluster.yaml": "cluster.yaml.j2",
+    ".dockerignore": "dockerignore.j2",
+    ".gitignore": "gitignore.j2",
     "settings.toml": "settings.toml.j2",
     "README.md": "README.md.j2",
     "CONVERSION.md": "CONVERSION.md.j2",
@@ -112,6 +116,8 @@ def compose_project(
     modules = [cst.parse_module(text) for path, text in files.items() if path.startswith(f"{package}/")]
     needed = find_dependencies(modules, hints, own=(package, "bessemer"))
     files["requirements.lock"] = _lock(needed)
+    files["requirements-dev.lock"] = _development_lock(files["requirements.lock"])
+    files |= cluster_files(names.name, plan, wishes, files["requirements.lock"])
     values = {**_values(analysis, plan, names, needed, composed, fetches), "wishes": wishes}
     files |= {path: render(template, values) for path, template in _TEMPLATES.items()}
     return files
@@ -160,6 +166,8 @@ def _values(
         "script": analysis.script.program.path,
         "entry": f"{names.package}.training.trainer:{entry.name.value}",
         "bessemer_version": _version(),
+        "image": resource_name(names.name),
+        "wheel": wheel_name(_version()),
         "dependencies": needed.direct,
         "dependency_notes": needed.notes,
         "renamed": needed.modules,
@@ -198,6 +206,22 @@ def _lock(needed: Dependencies) -> str:
         f"bessemer=={_version()}",
         *(x for x in _with_runtime(needed) if not x.startswith("bessemer==")),
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _development_lock(runtime: str) -> str:
+    """Return what testing, verifying and converting again need beside the other lock."""
+    extra = (
+        [Requirement(x) for x in importlib.metadata.requires("bessemer") or ()]
+        if _is_installed("bessemer")
+        else []
+    )
+    convert = [x.name for x in extra if x.marker is not None and x.marker.evaluate({"extra": "convert"})]
+    wanted = sorted({"pytest", "ruff", *convert})
+    has = {line.partition("==")[0] for line in runtime.splitlines()}
+    lines = ["# What development needs beside requirements.lock."]
+    lines += [x for x in lock(x for x in wanted if _is_installed(x)) if x.partition("==")[0] not in has]
+    lines += [x for x in wanted if not _is_installed(x)]
     return "\n".join(lines) + "\n"
 
 
