@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bessemer.config.settings import Settings
 from bessemer.deployment.containers import TEMPORARY, Site
 from bessemer.deployment.fields import RENDERED, document
-from bessemer.deployment.image import WORK_FOLDER, image_name
+from bessemer.deployment.image import WORK_FOLDER, image_name, resource_name
 from bessemer.deployment.kuberay_fields import (
     Authentication,
     Autoscaler,
@@ -42,6 +42,7 @@ def cluster_file(site: Site, ray_version: str) -> str:
         DeploymentError: the settings contradict each other.
     """
     namespace = site.settings.deploy.kubernetes.namespace
+    chosen = "" if site.project else " --project PROJECT"
     header = f"""\
 A Ray cluster on Kubernetes, with the KubeRay operator 1.6 or newer.
 {RENDERED}
@@ -49,6 +50,9 @@ A Ray cluster on Kubernetes, with the KubeRay operator 1.6 or newer.
 {_prerequisites(site)}
 Start:   kubectl apply -f cluster/raycluster.yaml
 Reach:   kubectl -n {namespace} port-forward service/{site.name}-head-svc 8265
+Train:   RAY_AUTH_MODE=token RAY_AUTH_TOKEN="$(kubectl -n {namespace} get secret {site.secret} \\
+             -o jsonpath={{.data.auth_token}} | base64 -d)" \\
+           ray job submit --address http://127.0.0.1:8265 -- python {WORK_FOLDER}/jobs/train.py{chosen}
 Stop:    kubectl delete -f cluster/raycluster.yaml"""
     return document(header, [RayCluster(metadata=metadata(site, site.name), spec=_spec(site, ray_version))])
 
@@ -66,7 +70,7 @@ def job_file(site: Site, ray_version: str, project: str, arguments: Sequence[str
         DeploymentError: the settings contradict each other.
     """
     deploy = site.settings.deploy.kubernetes
-    run_name = site.settings.tracking.run_name or f"{site.name}-job"
+    run_name = site.settings.tracking.run_name or f"{resource_name(project)}-job"
     name = f"{site.name}-train"
     tries = not site.storage.is_url
     header = f"""\
@@ -191,15 +195,18 @@ def metadata(site: Site, name: str) -> Metadata:
 
 
 def _prerequisites(site: Site) -> str:
-    namespace = site.settings.deploy.kubernetes.namespace
-    claim = site.settings.deploy.kubernetes.storage_claim
-    volume = f"the claim {claim}" if claim else "cluster/storage.yaml applied"
-    need = "" if site.storage.is_url else f", {volume}"
-    need += ", cluster/mlflow.yaml applied" if site.mlflow else ""
-    image = image_name(site.settings, site.project)
+    kubernetes = site.settings.deploy.kubernetes
+    claim = "" if site.storage.is_url else kubernetes.storage_claim
+    volumes = not site.storage.is_url and not kubernetes.storage_claim
+    files = [
+        *(["cluster/storage.yaml"] if volumes or site.mlflow else []),
+        *(["cluster/mlflow.yaml"] if site.mlflow else []),
+    ]
+    apply = "  kubectl apply" + "".join(f" -f {file}" for file in files) + "\n" if files else ""
+    have = f", the claim {claim}" if claim else ""
     return f"""\
-Needs the image {image} where nodes can pull it{need}, and a secret:
-  kubectl -n {namespace} create secret generic {site.secret} \\
+Needs the image {image_name(site.settings, site.project)} where nodes can pull it{have}, and, once:
+{apply}  kubectl -n {kubernetes.namespace} create secret generic {site.secret} \\
     --from-literal=auth_token="$(openssl rand -hex 32)" --from-file=mlflow_credentials=FILE
-(mlflow_credentials only if MLflow wants a password; docs/clusters.md says what is in it.)
+(mlflow_credentials only if MLflow wants a password; docs/clusters.md of Bessemer says what is in it.)
 """
