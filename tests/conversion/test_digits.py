@@ -149,8 +149,8 @@ def test_converting_twice_gives_the_same_project(digits: Project, tmp_path: Path
     again = convert(DIGITS, tmp_path / "digits")
     for name in again.files:
         if name not in ("pyproject.toml", "conversion.json", "README.md", "CONVERSION.md", "Makefile"):
-            first, second = (digits.root / name).read_text(), (again.out / name).read_text()
-            assert first.replace("\n", "") == second.replace("\n", "") or name.endswith("__init__.py")
+            first, second = (digits.root / name).read_bytes(), (again.out / name).read_bytes()
+            assert first.replace(b"\n", b"") == second.replace(b"\n", b"") or name.endswith("__init__.py")
 
 
 def test_the_projects_own_tests_pass(digits: Project) -> None:
