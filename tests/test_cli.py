@@ -303,6 +303,7 @@ SETTINGS = [
     "tracking.retry_s",
     "tracking.row_every_steps",
     "tracking.log_model",
+    "tracking.log_level",
     "tuning.metric",
     "tuning.mode",
     "tuning.space",
