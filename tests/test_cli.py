@@ -231,6 +231,8 @@ VERBS = {
         "--soak-log",
         "-p",
     ],
+    "status": ["--json", "--limit", "--project", "--storage", "-p"],
+    "logs": ["--follow", "--json", "--level", "--project", "--rank", "--since", "--storage", "-f", "-p", "run"],
     "mlflow": ["--port", "--storage"],
     "data download": ["--config", "--force", "--offline", "--project", "-p"],
     "data preprocess": ["--config", "--project", "-p"],

@@ -11,7 +11,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from bessemer.cli import conversion, data, everything, judgement, machine, proof, search, training
+from bessemer.cli import (
+    conversion,
+    data,
+    everything,
+    judgement,
+    machine,
+    observation,
+    proof,
+    search,
+    training,
+)
 from bessemer.cli.common import NEWEST
 
 __all__ = ["app", "entry"]
@@ -27,7 +37,7 @@ app = typer.Typer(
 )
 for _verbs in (
     *(conversion.verbs, proof.verbs, everything.verbs, training.verbs, search.verbs),
-    *(judgement.verbs, data.verbs, machine.verbs),
+    *(observation.verbs, judgement.verbs, data.verbs, machine.verbs),
 ):
     app.add_typer(_verbs)
 

@@ -7,6 +7,7 @@ would not do: `logging.basicConfig` does nothing where one is, and `dictConfig` 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import sys
@@ -17,6 +18,9 @@ from typing import Any
 _HANDLING = threading.local()
 # A carriage return begins a line again, as bars of progress do: the last one counts.
 _LONGEST_OPEN_LINE = 64 * 1024
+# The function that Ray Train puts in the place of `print`.
+RAYS_PRINT = "redirected_print"
+_DEEPEST_FRAME = 12
 
 
 @contextlib.contextmanager
@@ -33,7 +37,7 @@ def records_heard(handler: logging.Handler) -> Iterator[None]:
     lowers = level_before > lowered
 
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-        if record.levelno >= handler.level:
+        if record.levelno >= handler.level and not _is_a_print(record):
             handler.handle(record)
         if lowers and record.levelno < level_before and root.level == lowered and _asks(self) is root:
             return  # without us it would not have been made
@@ -60,6 +64,20 @@ def _asks(logger: logging.Logger) -> logging.Logger:
     while not logger.level and logger.parent is not None:
         logger = logger.parent
     return logger
+
+
+def _is_a_print(record: logging.LogRecord) -> bool:
+    """Whether a record is made of what was printed: Ray Train's `print` prints and logs, and we hear both."""
+    if record.name != "root":
+        return False
+    frame = inspect.currentframe()
+    for _ in range(_DEEPEST_FRAME):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == RAYS_PRINT:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_handling() -> bool:
