@@ -1,10 +1,11 @@
-"""Reads the logs of a run: the lines of all its processes by time, also those that are still being written."""
+"""Reads the logs of a run: the lines of all its processes by time, also while they are written."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class LogReader:
         for file in reversed(files_of(newest)):
             data = b""
             with contextlib.suppress(OSError), file.open("rb") as opened:
-                number = _number_of(opened.fileno())
+                number = os.fstat(opened.fileno()).st_ino
                 start = self._read_until.get(number, 0)
                 size = opened.seek(0, 2)
                 opened.seek(start if start <= size else 0)
@@ -120,12 +121,6 @@ class LogReader:
             self.num_unreadable += 1
             return None
         return Line(text, values)
-
-
-def _number_of(descriptor: int) -> int:
-    import os
-
-    return os.fstat(descriptor).st_ino
 
 
 def since_of(text: str, now: datetime | None = None) -> str:

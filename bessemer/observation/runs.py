@@ -7,7 +7,8 @@
 | checkpoints, best metric | `checkpoints/*/manifest.json`, and `settings.toml` for which metric is best |
 | MLflow run | `run.json` |
 
-Nothing is written and no program is run. A file that is damaged is named, and what it would have said is None.
+Nothing is written and no program is run. A file that is damaged is named, and what it
+would have said is None.
 """
 
 from __future__ import annotations
@@ -153,10 +154,7 @@ def find_run_folder(storage: Path, project: str = "", name: str = "") -> tuple[s
         for trial in _folders(run)
         if _is_run(trial)
     ]
-    names = {
-        path.relative_to(storage / owner).as_posix(): (owner, path)
-        for owner, path in reversed(known + trials)
-    }
+    names = [path.relative_to(storage / owner).as_posix() for owner, path in known + trials]
     matching = [
         (owner, path)
         for owner, path in known + trials
@@ -171,7 +169,7 @@ def find_run_folder(storage: Path, project: str = "", name: str = "") -> tuple[s
         )
     raise ProjectError(
         f"there is no run {name!r} in {storage / project}",
-        expected=nearest(name, names) or f"one of: {', '.join(list(names)[:-6:-1])}",
+        expected=nearest(name, names) or f"one of: {', '.join(names[:5])}",
         todo="bessemer status lists the runs",
     )
 

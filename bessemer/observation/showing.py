@@ -17,13 +17,13 @@ from rich.text import Text
 from bessemer.observation.cluster import ClusterView
 from bessemer.observation.lines import DRIVER, Line
 from bessemer.observation.runs import KnownRun
-from bessemer.utils.console import duration, number
+from bessemer.utils.console import number
 from bessemer.utils.masking import Mask
 
 _STYLES = {"running": "green", "complete": "", "stopped": "yellow", "failed": "red", "died": "red"}
 _LEVEL_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
-# From so many columns on there is room for ids of MLflow.
-_WIDE = 130
+# From so many columns on there is room for metrics beside the rest, and for ids of MLflow.
+_WIDE, _WIDEST = 110, 150
 _MOST_JOBS_SHOWN, _MOST_COMMAND = 5, 50
 _NOTHING = "-"
 # What would move the cursor or change colours of a terminal.
@@ -37,26 +37,22 @@ def show_runs(console: Console, storage: Path, runs: Sequence[KnownRun], num_mor
         _say(console, f"no runs{of} in {storage}")
         _say(console, f"to do: bessemer train --project {project or 'NAME'} begins one")
         return
-    is_wide = console.width >= _WIDE
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
-    if not project:
-        table.add_column("project", overflow="fold")
+    is_wide, has_ids = console.width >= _WIDE, console.width >= _WIDEST
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if is_wide else 1, 0, 0))
     table.add_column("run", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for name in ("tries", "step", "epoch"):
+    for name in ("attempts", "step", "epoch"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("checkpoint", overflow="fold")
-    table.add_column("metric", overflow="fold")
+    table.add_column("checkpoint", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
-    if is_wide:
-        table.add_column("MLflow run", no_wrap=True)
-    for run in runs:
-        cells = [run.name, Text(run.state, style=_STYLES[run.state])]
-        cells += [_shown(run.attempts), _shown(run.step), _epoch(run), _checkpoint(run), _metric(run)]
-        cells.append(_NOTHING if run.duration_s is None else _short(run.duration_s))
-        table.add_row(
-            *([] if project else [run.project]), *cells, *([run.mlflow_run or _NOTHING] if is_wide else [])
-        )
+    for name in (["metric"] if is_wide else []) + (["MLflow run"] if has_ids else []):
+        table.add_column(name, overflow="fold")
+    for owner in dict.fromkeys(run.project for run in runs):
+        if not project:
+            table.add_row(Text(owner, style="bold"))
+        for run in runs:
+            if run.project == owner:
+                table.add_row(*_cells(run, is_wide, has_ids))
     console.print(table, highlight=False)
     for run in runs:
         if run.state == "failed" and run.reason:
@@ -67,21 +63,29 @@ def show_runs(console: Console, storage: Path, runs: Sequence[KnownRun], num_mor
         _say(console, f"and {num_more} older: --limit shows more")
 
 
+def _cells(run: KnownRun, is_wide: bool, has_ids: bool) -> list[str | Text]:
+    """Return the row of a run; where there is no room for its metric, that stands below its name."""
+    metric = _metric(run)
+    below = "" if is_wide or metric == _NOTHING else f"\n  {metric}"
+    return [
+        f"{run.name}{below}",
+        Text(run.state, style=_STYLES[run.state]),
+        *(_shown(run.attempts), _shown(run.step), _epoch(run), _checkpoint(run)),
+        _NOTHING if run.duration_s is None else _short(run.duration_s),
+        *([metric] if is_wide else []),
+        *([run.mlflow_run or _NOTHING] if has_ids else []),
+    ]
+
+
 def show_cluster(console: Console, view: ClusterView) -> None:
     """Print what the cluster has."""
     if view.nodes is None or view.total is None or view.free is None:
-        _say(
-            console, f"cluster: {view.note}" if view.address == "" else f"cluster {view.address}: {view.note}"
-        )
+        _say(console, f"{f'cluster {view.address}'.rstrip()}: {view.note}")
         return
     parts = [f"{view.nodes} node{'s' if view.nodes != 1 else ''}"]
-    parts += [
-        f"{view.free[name]:g} of {view.total[name]:g} {name}s free"
-        for name in ("CPU", "GPU")
-        if view.total[name]
-    ]
-    memory, free = view.total["memory"], view.free["memory"]
-    parts.append(f"{free / 2**30:.1f} of {memory / 2**30:.1f} GiB of memory free")
+    total, free = view.total, view.free
+    parts += [f"{free[name]:g} of {total[name]:g} {name}s free" for name in ("CPU", "GPU") if total[name]]
+    parts.append(f"{free['memory'] / 2**30:.1f} of {total['memory'] / 2**30:.1f} GiB of memory free")
     _say(console, f"cluster {view.address}: {', '.join(parts)}")
     if view.jobs is None:
         _say(console, f"jobs: {view.note}")
@@ -97,10 +101,7 @@ def show_cluster(console: Console, view: ClusterView) -> None:
 
 def as_json(storage: Path, runs: Sequence[KnownRun], num_more: int, view: ClusterView) -> dict[str, Any]:
     """Return all of it as plain data."""
-    found = [
-        {**{name: _finite(value) for name, value in asdict(run).items()}, "folder": str(run.folder)}
-        for run in runs
-    ]
+    found = [{**_finite(asdict(run)), "folder": str(run.folder)} for run in runs]
     return {"storage": str(storage), "runs": found, "num_older": num_more, "cluster": asdict(view)}
 
 
@@ -111,7 +112,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _shown(count: int | None) -> str:
+def _shown(count: object) -> str:
     return _NOTHING if count is None else str(count)
 
 
@@ -126,7 +127,7 @@ def _epoch(run: KnownRun) -> str:
 def _checkpoint(run: KnownRun) -> str:
     if run.checkpoint_step is None or run.checkpoint_at is None:
         return _NOTHING
-    return f"{run.checkpoint_step}, {_short(max(0.0, time.time() - run.checkpoint_at))} ago"
+    return f"{run.checkpoint_step}, {_short(max(0.0, time.time() - run.checkpoint_at))} old"
 
 
 def _metric(run: KnownRun) -> str:
@@ -134,7 +135,7 @@ def _metric(run: KnownRun) -> str:
         return f"{run.best_metric} {number(run.best)}"
     if run.metrics:
         name, value = next(iter(run.metrics.items()))
-        return f"{name} {number(value)} (last)"
+        return f"last {name} {number(value)}"
     return _NOTHING
 
 
@@ -143,7 +144,7 @@ def _short(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length or (unit == "min" and seconds >= length):
             return f"{seconds / length:.0f} {unit}"
-    return duration(seconds) if seconds < 1 else f"{seconds:.0f} s"
+    return f"{seconds:.0f} s"
 
 
 class LinePrinter:
@@ -163,23 +164,21 @@ class LinePrinter:
         date, _, clock = line.time.rstrip("Z").partition("T")
         if date != self._date:
             self._date = date
-            self._console.print(f"{date} (UTC)", style="bold", highlight=False, markup=False)
+            head = f"{f'{date} UTC':<15} {'rank':<6} attempt {'step':>8} level   message"
+            self._console.print(head, style="bold", highlight=False, markup=False, soft_wrap=True)
         level = str(values.get("level", ""))
-        who = DRIVER if values.get("rank") is None else f"rank {values['rank']}"
-        step = "" if values.get("step") is None else f"step {values['step']}"
-        attempt = "" if values.get("attempt") is None else f"try {values['attempt']}"
+        who = DRIVER if values.get("rank") is None else str(values["rank"])
+        step, attempt = (_shown(values.get(name)) for name in ("step", "attempt"))
         logger = str(values.get("logger", ""))
         message = str(values.get("message", ""))
         if logger == "print":
-            message = (
-                f"{values.get('stream', '')}: {message}" if values.get("stream") == "stderr" else message
-            )
+            message = f"stderr: {message}" if values.get("stream") == "stderr" else message
         elif logger != "bessemer":
             message = f"{logger}: {message}"
         if values.get("exception"):
             # The message of an error is the last line of its traceback.
             message = f"{message}\n{str(values['exception']).rstrip()}".replace("\n", "\n    ")
-        text = Text(f"{clock:<12} {who:<7} {attempt:<6} {step:<9} {level:<7} ")
+        text = Text(f"{clock:<15} {who:<6} {attempt:>7} {step:>8} {level:<7} ")
         text.append(_CONTROL.sub("", message))
         text.stylize(_LEVEL_STYLES.get(level, ""))
         self._console.print(text, soft_wrap=True, highlight=False)
