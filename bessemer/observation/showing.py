@@ -173,7 +173,7 @@ class LinePrinter:
         message = str(values.get("message", ""))
         if logger == "print":
             message = f"stderr: {message}" if values.get("stream") == "stderr" else message
-        elif logger != "bessemer":
+        elif logger not in ("", "bessemer"):
             message = f"{logger}: {message}"
         if values.get("exception"):
             # The message of an error is the last line of its traceback.
