@@ -45,7 +45,7 @@ def test_logs_are_attached_to_a_closed_run_and_longer_ones_replace_them(
     assert attached(tracked, tmp_path / "down", "driver.jsonl") == "a line\na line\n"
     assert attached(tracked, tmp_path / "down", "train.log") == "***\n"
     # Of a long file the last whole lines are kept.
-    assert attached(tracked, tmp_path / "down", "long.log") == "number 7\nnumber 8\n"
+    assert attached(tracked, tmp_path / "down", "long.log") == "number 6\nnumber 7\nnumber 8\n"
     assert told == []
 
 

@@ -57,6 +57,20 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     return Metric.given
 
 
+def test_what_does_not_change_is_shown_again_before_ray_forgets_it(
+    given: dict[str, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("bessemer.training.gauges.time.time", lambda: now[0])
+    tell = Told()
+    tell(AttemptStarted(1, "2 x cpu", None, num_workers=2))
+    for _ in range(30):
+        now[0] += 1
+        tell()
+    assert given["bessemer_workers"] == [2] * 7
+    assert given["bessemer_failures_total died"] == [0] * 8
+
+
 class Told:
     """Shows events as a driver does."""
 
@@ -105,16 +119,16 @@ def test_attempts_failures_and_workers_follow_what_happens(given: dict[str, list
     assert given["bessemer_attempts_total"] == [1, 2, 3]
     assert given["bessemer_workers"] == [2, 1, 4]
     assert given["bessemer_resizes_total"] == [0, 0, 1]
-    assert given["bessemer_failures_total died"] == [0, 1, 1, 1, 1]
-    assert given["bessemer_failures_total preemption"] == [0, 0, 0, 1, 1]
-    assert given["bessemer_failures_total program"] == [0] * 5
+    assert given["bessemer_failures_total died"] == [0, 0, 1, 1, 1, 1]
+    assert given["bessemer_failures_total preemption"] == [0, 0, 0, 0, 1, 1]
+    assert given["bessemer_failures_total program"] == [0] * 6
 
 
 def test_a_checkpoint_shows_its_size_and_grows_old(
     given: dict[str, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(gauges.time, "time", lambda: now[0])
+    monkeypatch.setattr("bessemer.training.gauges.time.time", lambda: now[0])
     tell = Told()
     tell(TurnEnded("0", 3, 4, 6, 1.5, 10.0, 0.1))
     tell(CheckpointSaved(6, 1000, 0.5, 99.0))

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from bessemer.cli import entry
-from bessemer.observation import cluster
 from bessemer.observation.cluster import ClusterLook, ClusterView, cluster_address
 from left_runs import append, checkpoint, made
 
@@ -142,8 +141,6 @@ def test_a_head_that_does_not_answer_is_not_waited_for() -> None:
 
 
 def test_a_head_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PROBE", "timeit")
-    monkeypatch.setattr(cluster.sys, "executable", "/bin/sleep")
     with socket.socket() as head:
         head.bind(("127.0.0.1", 0))
         head.listen()
@@ -153,7 +150,7 @@ def test_a_head_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             def __init__(self, _command: list[str], **options: object) -> None:
                 super().__init__(["/bin/sleep", "60"], **options)  # type: ignore[call-overload]
 
-        monkeypatch.setattr(cluster.subprocess, "Popen", Sleeper)
+        monkeypatch.setattr("bessemer.observation.cluster.subprocess.Popen", Sleeper)
         begun = time.monotonic()
         view = ClusterLook(address, limit_s=0.3).seen()
     assert view.nodes is None

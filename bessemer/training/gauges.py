@@ -7,6 +7,7 @@ They are developer API: `tests/test_gauges.py` says when they change.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ WAIT = "loader_wait_seconds_total"
 _BOUNDARIES_S = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
 # What grows with the clock alone is brought up to date so often.
 _AGE_EVERY_S = 1.0
+# Ray forgets a gauge that was not set for two of its intervals of ten seconds; a step may take longer.
+_AGAIN_EVERY_S = 5.0
 # What a failure can be; the values of the label `kind`.
 KINDS = ("died", "program", "collateral", "preemption")
 
@@ -75,7 +78,8 @@ class Gauges:
         self._num_failures = Counter(dict.fromkeys(KINDS, 0))
         self._num_attempts = self._num_resizes = 0
         self._saved: CheckpointSaved | None = None
-        self._shown_at = 0.0
+        self._values: dict[str, float] = {}
+        self._shown_at = self._again_at = 0.0
 
     def show(self, books: Books, news: Sequence[Event]) -> None:
         """Bring everything up to date.
@@ -96,6 +100,10 @@ class Gauges:
         self._shown_at = now
         since = self._saved.at if self._saved is not None else books.called_at
         values["checkpoint_age_seconds"] = max(0.0, now - since)
+        self._values |= values
+        if now - self._again_at >= _AGAIN_EVERY_S:
+            self._again_at, values = now, self._values
+            self._show_failures()
         for name, value in values.items():
             self._gauges[name].set(value, tags=self._labels)
 
@@ -137,7 +145,7 @@ class Gauges:
 
 
 class RankGauges:
-    """Shows what one worker has counted in its attempt; set in the worker's own process.
+    """Shows what one worker has counted in its attempt; set in the worker's own process, while that lives.
 
     Args:
         project: value of the label `project`.
@@ -149,10 +157,18 @@ class RankGauges:
         self._labels = {"project": project, "run": run, "rank": str(rank)}
         text = "Waiting for batches in this attempt, those of evaluation included."
         self._wait = _gauge(WAIT, text, (*_RUN, "rank"))
+        self._waited_s = 0.0
+        threading.Thread(target=self._show_again, name="bessemer-gauges", daemon=True).start()
 
     def show(self, tally: Tally) -> None:
         """Bring everything up to date."""
-        self._wait.set(tally.data_wait_s, tags=self._labels)
+        self._waited_s = tally.data_wait_s
+        self._wait.set(self._waited_s, tags=self._labels)
+
+    def _show_again(self) -> None:
+        while True:
+            time.sleep(_AGAIN_EVERY_S)
+            self._wait.set(self._waited_s, tags=self._labels)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...]) -> Gauge:
