@@ -106,13 +106,18 @@ class Seen:
 
     def value(self, name: str, **labels: str) -> float:
         """The value of a metric of this run, which must be there once."""
+        found = self.values(name, **labels)
+        assert len(found) == 1, (name, labels, found)
+        return found[0]
+
+    def values(self, name: str, **labels: str) -> list[float]:
+        """The values of a metric of this run, one of each process that has shown it lately."""
         labels = {"project": "watched", "run": "watched", **labels}
         found = []
         for line in re.findall(rf"^ray_bessemer_{name}{{.*$", self.metrics, re.MULTILINE):
             if all(f'{label}="{value}"' in line for label, value in labels.items()):
                 found.append(float(line.rpartition(" ")[2]))
-        assert len(found) == 1, (name, labels, found)
-        return found[0]
+        return found
 
 
 def page(head: Head, is_enough: Callable[[str], bool]) -> str:
@@ -281,7 +286,10 @@ def test_ray_serves_the_metrics_with_their_names_labels_and_values(seen: Seen) -
     assert abs(seen.value("checkpoint_timestamp_seconds") - time.time()) < 300
     assert 0 <= seen.value("checkpoint_age_seconds") < 300
     for rank in ("0", "1"):
-        assert 0 <= seen.value("loader_wait_seconds_total", rank=rank) < 60
+        # Of the first attempt's worker, too, until Ray forgets it.
+        waits = seen.values("loader_wait_seconds_total", rank=rank)
+        assert 1 <= len(waits) <= 2
+        assert all(0 <= waited < 60 for waited in waits)
     # The first step of each attempt is no sample; on a busy machine Ray may send some twice.
     assert seen.value("step_duration_seconds_count") >= 10
     assert seen.value("step_duration_seconds_bucket", le="+Inf") == seen.value("step_duration_seconds_count")
