@@ -30,8 +30,8 @@ include docker/docker.mk
 
 .DEFAULT_GOAL := help
 .PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
-	validate-data train train-all tune analyze convert verify check evaluate register promote models config doctor drill soak benchmark corpus mlflow head \
-	head-stop wheels clean lock ci
+	validate-data train train-all tune analyze convert verify check evaluate register promote models status \
+	config doctor drill soak benchmark corpus mlflow head head-stop wheels clean lock ci
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -110,6 +110,9 @@ promote: $(STAMP) ## Make the newest version the champion, if the gate in settin
 
 models: $(STAMP) ## List the registered versions of a project's model
 	@$(BESSEMER) models --project $(PROJECT) $(ARGS)
+
+status: $(STAMP) ## Show how runs stand, and what the Ray cluster has
+	@$(BESSEMER) status $(ARGS)
 
 config: $(STAMP) ## Show every setting, its value and where it came from
 	@$(BESSEMER) config --project $(PROJECT) $(ARGS)

@@ -12,9 +12,10 @@ import torch
 from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.data.generators import seed_generators
+from bessemer.errors import BessemerError
 from bessemer.training.checkpoints import CheckpointStore, State
 from bessemer.training.judging import Deciding
-from bessemer.training.monitor import Monitor
+from bessemer.training.monitor import Attempt, Mailbox, Monitor
 from bessemer.training.observing import Observer
 from bessemer.training.outlet import Outlet
 from bessemer.training.run import Run
@@ -67,6 +68,30 @@ class FakeMonitor(Monitor):
 
     def send(self, event: Event) -> None:
         self.events.append(event)
+
+
+class Line(Monitor):
+    """A monitor whose mailbox is in this process."""
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+
+    def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
+        return self.mailbox.begin_attempt(checkpoint)
+
+    def send(self, event: Event) -> None:
+        self.mailbox.send(event)
+
+    def fail(self, error: BessemerError) -> None:
+        self.mailbox.fail(error)
+
+    def failed_at(
+        self, step: int, error: BessemerError, rank: int = 0, details: str = "", collateral: bool = False
+    ) -> None:
+        self.mailbox.failed_at(step, error, rank, details, collateral)
+
+    def stop_wished(self) -> bool:
+        raise RuntimeError("this monitor is never asked twice")
 
 
 @dataclass

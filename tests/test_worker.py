@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 from bessemer.config.settings import Settings
 from bessemer.errors import BessemerError
 from bessemer.training.account import Account, Books
-from bessemer.training.monitor import Attempt, Mailbox, Monitor
+from bessemer.training.monitor import Monitor
 from bessemer.training.placement import Placement
 from bessemer.training.run import Run
 from bessemer.training.stopwatch import Stopwatch
@@ -24,31 +24,7 @@ from bessemer.training.worker import Job, run_job
 from bessemer.utils.collectives import Group
 from bessemer.utils.console import TrainingScreen
 from bessemer.utils.events import AttemptStarted, Event, Tally
-from runs import run_program, settings_with
-
-
-class Line(Monitor):
-    """A monitor whose mailbox is in this process."""
-
-    def __init__(self) -> None:
-        self.mailbox = Mailbox()
-
-    def begin_attempt(self, checkpoint: int | None = None) -> Attempt:
-        return self.mailbox.begin_attempt(checkpoint)
-
-    def send(self, event: Event) -> None:
-        self.mailbox.send(event)
-
-    def fail(self, error: BessemerError) -> None:
-        self.mailbox.fail(error)
-
-    def failed_at(
-        self, step: int, error: BessemerError, rank: int = 0, details: str = "", collateral: bool = False
-    ) -> None:
-        self.mailbox.failed_at(step, error, rank, details, collateral)
-
-    def stop_wished(self) -> bool:
-        raise RuntimeError("this monitor is never asked twice")
+from runs import Line, run_program, settings_with
 
 
 def train(run: Run, settings: Any) -> None:

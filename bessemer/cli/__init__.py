@@ -18,6 +18,7 @@ from bessemer.cli import (
     everything,
     judgement,
     machine,
+    observation,
     proof,
     remote,
     search,
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 for _verbs in (
     *(conversion.verbs, proof.verbs, everything.verbs, training.verbs, search.verbs),
-    *(judgement.verbs, data.verbs, machine.verbs, cluster.verbs, remote.verbs),
+    *(observation.verbs, judgement.verbs, data.verbs, machine.verbs, cluster.verbs, remote.verbs),
 ):
     app.add_typer(_verbs)
 

@@ -182,6 +182,10 @@ class Tracking(Section):
     log_model: bool = Field(
         True, description="Whether the best model is logged as an MLflow model at the end."
     )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO",
+        description="Least level of what goes to the run's logs/*.jsonl; printed lines are INFO.",
+    )
 
 
 class Cluster(Section):

@@ -96,6 +96,21 @@ class Beginning:
     wait_s: float = 0.0
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt was ended before the program came to its end.
+
+    Attributes:
+        number: of the attempt.
+        why: as the next attempt is told.
+        cause: the first cause, or None if Ray told of none.
+    """
+
+    number: int
+    why: Why
+    cause: Report | None
+
+
 def backoff_s(num_failures: int, first_s: float, longest_s: float) -> float:
     """Return how long to wait before an attempt.
 
@@ -148,6 +163,12 @@ class Ledger:
         self._checkpoint: int | None = None
         self._met: dict[tuple[int | None, str], int] = {}
         self._row: tuple[int | None, int] = (None, 0)
+        self._ending: Ending | None = None
+
+    def take_ending(self) -> Ending | None:
+        """Return how an attempt was ended, once, if one was since this was asked last."""
+        ending, self._ending = self._ending, None
+        return ending
 
     @property
     def num_attempts(self) -> int:
@@ -204,6 +225,7 @@ class Ledger:
             why = "preemption" if self._notice else "resize"
             if why == "preemption" and (error := self._preempted(None)) is not None:
                 return error
+            self._ending = Ending(self._number, why, None)
         if checkpoint is not None and (self._checkpoint is None or checkpoint > self._checkpoint):
             self._failures_since_progress = min(self._failures_since_progress, 1)
             self._checkpoint = checkpoint
@@ -218,6 +240,7 @@ class Ledger:
 
     def _preempted(self, cause: Report | None) -> BessemerError | None:
         self._ended_by = "preemption"
+        self._ending = Ending(self._number, "preemption", cause)
         self._num_preemptions += 1
         allowed = self._limits.max_preemptions
         if allowed < 0 or self._num_preemptions <= allowed:
@@ -231,6 +254,7 @@ class Ledger:
 
     def _failed(self, cause: Report) -> BessemerError | None:
         self._ended_by = "failure"
+        self._ending = Ending(self._number, "failure", cause)
         self._num_failures += 1
         self._failures_since_progress += 1
         step, in_a_row = self._row

@@ -14,6 +14,7 @@ import json
 import operator
 import pickle
 import re
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ import torch
 
 from bessemer.errors import CheckpointError
 from bessemer.training.copies import Copies, revived
+from bessemer.utils.events import CheckpointSaved
 
 FORMAT = 5
 _STATE = "state.pt"
@@ -71,6 +73,7 @@ class CheckpointStore:
         better: whether a first metric is better than a second, or None to keep no best one.
         note: told a sentence when something is out of the ordinary.
         identity: what the run is made of, by name; every checkpoint carries it.
+        saved: told of each checkpoint that is whole, in the thread that wrote it.
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class CheckpointStore:
         better: Callable[[float, float], bool] | None = None,
         note: Callable[[str], None] = lambda _text: None,
         identity: Mapping[str, str] | None = None,
+        saved: Callable[[CheckpointSaved], None] = lambda _event: None,
     ) -> None:
+        self._saved = saved
         self._fs, self._root = fsspec.core.url_to_fs(url)
         self._keep = keep
         self._better = better
@@ -176,7 +181,7 @@ class CheckpointStore:
             self._executor.shutdown()
 
     def _write(self, state: State, step: int, metric: float | None, before: Callable[[], None]) -> None:
-        folder = self._free_folder(step)
+        folder, begun = self._free_folder(step), time.monotonic()
         try:
             self._fs.makedirs(folder, exist_ok=True)
             with self._fs.open(f"{folder}/{_STATE}", "wb") as file:
@@ -198,6 +203,7 @@ class CheckpointStore:
             before()
             self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
             self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
+            self._saved(CheckpointSaved(step, written.num_bytes, time.monotonic() - begun, time.time()))
             self._prune()
         except CheckpointError:
             raise

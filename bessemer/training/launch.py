@@ -26,6 +26,7 @@ from bessemer.config.settings import Scaling, Settings
 from bessemer.errors import BessemerError, TrackingError, TrainingError
 from bessemer.training.account import Books
 from bessemer.training.casualties import Casualties
+from bessemer.training.chronicle import Chronicle
 from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.gauges import Gauges
 from bessemer.training.judging import Judge
@@ -57,6 +58,7 @@ class Heard:
         error: an error that no restart can mend, or None.
         stopped_at: the step at which the workers ended because they were asked to, or None.
         books: what the account of the run is drawn up from.
+        chronicle: is told of every event, or None.
     """
 
     metrics: dict[str, float]
@@ -67,9 +69,12 @@ class Heard:
     error: BessemerError | None = None
     stopped_at: int | None = None
     books: Books = field(default_factory=Books)
+    chronicle: Chronicle | None = None
 
     def take(self, event: Event) -> None:
         """Remember what matters of an event."""
+        if self.chronicle is not None:
+            self.chronicle.take(event)
         if isinstance(event, TurnEnded):
             self.metrics.update(event.metrics)
             self.step, self.num_turns = event.step, event.turn
@@ -192,7 +197,7 @@ def _listen(
 ) -> None:
     """Take news until the job is done, and then once more for what came last."""
     assert job.monitor is not None
-    gauges = Gauges(job.run_dir.name) if job.mode == "train" else None
+    gauges = Gauges(job.project, job.name) if job.mode == "train" else None
     try:
         _take_news(job, recorder, heard, screen, gauges, done, judge)
     except Exception as error:

@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bessemer.errors import BessemerError
 from bessemer.training.attempts import Beginning, Kind, Ledger, Limits, Report, Why
-from bessemer.utils.events import Event, Tally
+from bessemer.utils.events import AttemptEnded, Event, Tally
 from bessemer.utils.records import Record
 
 _Answer = TypeVar("_Answer")
@@ -118,6 +118,7 @@ class Mailbox:
     def _begin(self, checkpoint: int | None) -> Attempt:
         if self._final_error is None:
             begun = self._ledger.begin(checkpoint)
+            self._tell_ending()
             if isinstance(begun, Beginning):
                 return Attempt(begun.number, None, begun.wait_s, begun.why, self._reached)
             self.fail(begun)
@@ -207,9 +208,26 @@ class Mailbox:
 
     def _judge(self, reports: Sequence[Report]) -> BessemerError | None:
         error = self._ledger.ended(reports)
+        self._tell_ending()
         if error is not None:
             self.fail(error)
         return self._final_error
+
+    def _tell_ending(self) -> None:
+        ending = self._ledger.take_ending()
+        if ending is not None:
+            cause = ending.cause
+            kind = cause.kind if cause is not None and ending.why == "failure" else ending.why
+            self.send(
+                AttemptEnded(
+                    ending.number,
+                    ending.why,
+                    kind,
+                    cause.error.found if cause is not None else "",
+                    cause.step if cause is not None else None,
+                    cause.rank if cause is not None else None,
+                )
+            )
 
     def noticed(self, event: Event) -> None:
         """Record that a node of this attempt is about to be taken away, and tell the driver."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from io import TextIOBase
 from pathlib import Path
 from typing import TextIO
 
@@ -68,7 +69,7 @@ class Outlet:
 class _Tee:
     """A text stream that writes to several others while a condition holds, and to none otherwise."""
 
-    def __init__(self, targets: list[TextIO], is_open: Callable[[], bool]) -> None:
+    def __init__(self, targets: Sequence[TextIO | TextIOBase], is_open: Callable[[], bool]) -> None:
         self._targets = targets
         self._is_open = is_open
 
@@ -85,16 +86,30 @@ class _Tee:
     def isatty(self) -> bool:
         return False
 
+    def fileno(self) -> int:
+        return self._targets[0].fileno()
+
 
 @contextlib.contextmanager
-def prints_of(is_main: bool, log_file: Path, is_muted: Callable[[], bool]) -> Iterator[None]:
-    """Send what the project's code prints to a log file, and nothing from the other workers."""
+def prints_of(
+    is_main: bool, log_file: Path, is_muted: Callable[[], bool], also: Sequence[TextIOBase] = ()
+) -> Iterator[None]:
+    """Send what the project's code prints to a log file, and nothing from the other workers.
+
+    Args:
+        is_main: whether this is the main worker.
+        log_file: what is printed is appended.
+        is_muted: whether nothing is printed now.
+        also: these get what any worker prints.
+    """
     if not is_main:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            yield
+        with open(os.devnull, "w") as nowhere:
+            tee = _Tee([nowhere, *also], lambda: not is_muted())
+            with contextlib.redirect_stdout(tee):
+                yield
         return
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with open(log_file, "a", buffering=1, encoding="utf-8") as log:
-        tee = _Tee([log, sys.stdout], lambda: not is_muted())
+        tee = _Tee([log, sys.stdout, *also], lambda: not is_muted())
         with contextlib.redirect_stdout(tee):
             yield

@@ -239,7 +239,7 @@ class Passes:
         for totals in active.totals:
             totals.begin_step(counts=fetched.num_samples > 0)
         self._meter.waited(waited_s)
-        self._stopwatch.waited(waited_s)
+        self._stopwatch.waited(waited_s, fetched.num_global)
         if active.num_batches % _FLUSH_EVERY_BATCHES == 0:
             self._metrics.flush(everyone=True)
         now = time.monotonic()

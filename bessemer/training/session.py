@@ -119,6 +119,12 @@ class Session:
         """A number that differs after every batch, turn and step; 0 before the first."""
         return self.hooks.step + self.passes.num_batches + self._num_turns
 
+    @property
+    def epoch(self) -> int | None:
+        """Turn of the outermost loop, from 1, or None outside of one and where turns are steps."""
+        loops = self._loops
+        return loops[0].turns + 1 if loops and not loops[0].counts_steps else None
+
     # What Run asks
 
     def add_loader(self, loader: Loader[Any]) -> None:

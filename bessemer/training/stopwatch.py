@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from bessemer.utils.events import Tally
 
 _TELL_EVERY_S = 0.25
+# Of fast steps so many are told each time; to tell of all would cost more than a step.
+_MOST_DURATIONS = 50
 
 
 def _steady() -> Callable[[], float]:
@@ -54,6 +56,9 @@ class Stopwatch:
         self._ended = False
         self._piece_away_s = 0.0
         self._piece_steps = 0
+        self._num_samples = self._num_waiting = 0
+        self._step_from, self._step_away_s = self._began_at, 0.0
+        self._durations_s: list[float] = []
         self._tell_now(self._began_at)
 
     def restored(self, step: int) -> None:
@@ -71,6 +76,10 @@ class Stopwatch:
             self._begin_piece(now)
         else:
             self._piece_steps += 1
+            if len(self._durations_s) < _MOST_DURATIONS:
+                self._durations_s.append(max(0.0, now - self._step_from - self._step_away_s))
+        self._step_from, self._step_away_s = now, 0.0
+        self._num_samples, self._num_waiting = self._num_samples + self._num_waiting, 0
         if step <= self._reached:
             self._num_again += 1
         elif self._new_step_at is None:
@@ -83,10 +92,13 @@ class Stopwatch:
         now = self._clock()
         self._steps_s = self._steps_s_until(now)
         self._begin_piece(now)
+        self._step_from, self._step_away_s, self._num_waiting = now, 0.0, 0
         self._tell_if_due(now)
 
-    def waited(self, seconds: float) -> None:
-        """Training waited for a batch (seconds)."""
+    def waited(self, seconds: float, num_samples: int = 0) -> None:
+        """Training waited for a batch (seconds) of so many samples of all workers (count)."""
+        self._num_waiting += num_samples
+        self._step_away_s += seconds
         if self._first_step_at is not None:
             self._data_wait_s += seconds
             self._piece_away_s += seconds
@@ -103,6 +115,7 @@ class Stopwatch:
             self._longest_checkpoint_s = max(self._longest_checkpoint_s, self._last_checkpoint_s)
             self._checkpoint_s += self._last_checkpoint_s
             self._piece_away_s += self._last_checkpoint_s
+            self._step_away_s += self._last_checkpoint_s
             self._num_checkpoints += 1
         self._tell_now(now)
 
@@ -142,5 +155,8 @@ class Stopwatch:
                 longest_checkpoint_s=self._longest_checkpoint_s,
                 last_checkpoint_s=self._last_checkpoint_s,
                 ended=self._ended,
+                num_samples=self._num_samples,
+                step_durations_s=tuple(self._durations_s),
             )
         )
+        self._durations_s.clear()

@@ -42,6 +42,8 @@ from bessemer.tracking import (
     tracking_uri,
 )
 from bessemer.training.account import Account, Books
+from bessemer.training.attaching import attach_logs
+from bessemer.training.chronicle import Chronicle, State
 from bessemer.training.folders import (
     CHECKPOINTS_FOLDER,
     LOCK_FILE,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from bessemer.training.shelf import Shelf
 
 _PROBE_BYTES = 64 * 1024
+_NOTE: Any = {"style": "yellow", "markup": False, "highlight": False, "soft_wrap": True}
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,9 @@ def fit(
         else:
             tracked = opened()
     status: Status = "FAILED"
-    heard = Heard({}, books=Books(called_at))
+    name = _name_of(run_dir, storage / project)
+    chronicle = Chronicle(run_dir, name, settings.tracking.log_level, is_brief=within.here)
+    heard = Heard({}, books=Books(called_at), chronicle=chronicle)
     limits, logs = Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER))
     monitor = LocalMonitor(limits, logs) if within.here else Monitor.start(limits, logs)
     judging = within.judging
@@ -246,9 +251,16 @@ def fit(
             deciding=judging.deciding if judging is not None else None,
             explores=resume is not None and resume.explores,
             shelf=within.shelf,
+            project=project,
+            run_name=name,
+            attempts_before=chronicle.attempts_before,
         )
         execute = run_here if within.here else None
-        with stopping(monitor, console), within.stop.heard_by(monitor.wish_stop):
+        with (
+            chronicle.kept(),
+            stopping(monitor, console, partial(chronicle.say, "stop_asked")),
+            within.stop.heard_by(monitor.wish_stop),
+        ):
             judge = judging.judge if judging is not None else None
             launch(job, settings, TrainingScreen(console), heard, execute, judge)
         asked = within.stop.is_made or judging is None
@@ -256,12 +268,24 @@ def fit(
     except KeyboardInterrupt:
         status = "KILLED"
         raise
+    except BaseException as error:
+        chronicle.failed(error)
+        raise
     finally:
         with contextlib.suppress(Exception):
             monitor.stop()
         account = heard.books.account(time.time())
         ended = {"bessemer.attempts": str(heard.num_attempts)}
-        within.later(lambda: close_run(tracked, status, ended, account.metrics(), account.last_step))
+        chronicle.end(_state_of(status, heard.stopped_at))
+
+        def closed() -> None:
+            close_run(tracked, status, ended, account.metrics(), account.last_step)
+            if (
+                not within.here
+            ):  # trials that take less time than to send their logs have them in their folders
+                attach_logs(tracked, run_dir, lambda text: console.print(f"note: {text}", **_NOTE))
+
+        within.later(closed)
         lock.close()
     if heard.stopped_at is not None:
         raise RunStoppedError(
@@ -291,21 +315,46 @@ def only_driver(run_dir: Path) -> IO[str]:
         StorageError: another driver trains this run.
     """
     lock = open(run_dir / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 (held as long as the run)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    # `bessemer status` holds it for a moment when it looks.
+    for pause_s in (0.05, 0.2, None):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if pause_s is not None:
+                time.sleep(pause_s)
+                continue
         lock.close()
         raise StorageError(
             f"the run {run_dir.name} is being trained by another process",
             expected="one driver of a run at a time",
             todo="wait until it ends, or stop it",
-        ) from None
+        )
     return lock
 
 
+def _name_of(run_dir: Path, folder: Path) -> str:
+    """Return the name of a run among those of its project; a trial's has its search in it."""
+    return str(run_dir.relative_to(folder)) if run_dir.is_relative_to(folder) else run_dir.name
+
+
+def _state_of(status: Status, stopped_at: int | None) -> State:
+    if status == "FAILED":
+        return "failed"
+    return "stopped" if status == "KILLED" or stopped_at is not None else "complete"
+
+
 @contextlib.contextmanager
-def stopping(monitor: Monitor, console: Console) -> Iterator[None]:
-    """Turn the first SIGTERM into a wish to stop at the next step; a second one ends at once."""
+def stopping(
+    monitor: Monitor, console: Console, told: Callable[[str], object] = lambda _text: None
+) -> Iterator[None]:
+    """Turn the first SIGTERM into a wish to stop at the next step; a second one ends at once.
+
+    Args:
+        monitor: tells the workers.
+        console: shows that it came.
+        told: called with a sentence when it came.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -314,6 +363,7 @@ def stopping(monitor: Monitor, console: Console) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         monitor.wish_stop()
         console.print("SIGTERM: the run ends after a checkpoint at its next step", highlight=False)
+        told("SIGTERM: the run ends after a checkpoint at its next step")
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -7,6 +7,7 @@ pieces below it know nothing of Ray and are used by tests as they are.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -41,13 +42,15 @@ from bessemer.training.placement import Placement
 from bessemer.training.positions import all_ids
 from bessemer.training.relay import RelayedWriter
 from bessemer.training.run import Run, set_current_run
+from bessemer.training.run_log import RunLog
 from bessemer.training.session import Session, closing
 from bessemer.training.shelf import Shelf
 from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.surroundings import Mode, ProgramInspected, RunStopped, Surroundings
 from bessemer.training.watchdog import EXIT_STATUS, Watchdog
 from bessemer.utils.collectives import Group, says_a_peer_is_gone
-from bessemer.utils.events import AttemptStarted, Note, TurnToJudge
+from bessemer.utils.events import AttemptStarted, Note, Tally, TurnToJudge
+from bessemer.utils.log_lines import Where
 
 # How long after a signal the workers hear of it, at most.
 _ASK_EVERY_S = 0.5
@@ -78,6 +81,9 @@ class Job:
         deciding: the turns at which the driver says whether the run ends; None: nobody judges it.
         explores: whether optimizers keep this run's options when they take another run's state.
         shelf: keeps data sets that other runs read too; None: this run has its own.
+        project: name of the project.
+        run_name: of the run; of a trial with its search. By default that of the folder.
+        attempts_before: attempts that began under earlier drivers (count).
     """
 
     search_path: tuple[str, ...]
@@ -98,12 +104,22 @@ class Job:
     deciding: Deciding | None = None
     explores: bool = False
     shelf: Shelf | None = None
+    project: str = ""
+    run_name: str = ""
+    attempts_before: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.run_name or self.run_dir.name
 
 
 def train_worker(config: dict[str, Any]) -> None:
     """Run a job on this worker; the function that Ray Train starts."""
     import ray.train
     import ray.train.torch
+
+    from bessemer.training.gauges import RankGauges
 
     job: Job = config["job"]
     # Ray has gone to a folder of its own, where no `../data` is; other machines may lack the driver's.
@@ -113,7 +129,8 @@ def train_worker(config: dict[str, Any]) -> None:
     group = Group(context.get_world_rank(), context.get_world_size())
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)
-    saved = run_job(job, group, device, Streams(job, group))
+    tell = RankGauges(job.project, job.name, group.rank).show if job.mode == "train" else _tell_nobody
+    saved = run_job(job, group, device, Streams(job, group), tell)
     if job.mode == "train" and saved is not None:
         # Once, at the end: Ray Train polls reports every now and then and holds a single one.
         ray.train.report(
@@ -123,8 +140,25 @@ def train_worker(config: dict[str, Any]) -> None:
         )
 
 
-def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSource | None) -> Saved | None:
+def _tell_nobody(_tally: Tally) -> None:
+    pass
+
+
+def run_job(
+    job: Job,
+    group: Group,
+    device: torch.device,
+    open_source: OpenSource | None,
+    tell: Callable[[Tally], None] = _tell_nobody,
+) -> Saved | None:
     """Run the project's program on one worker.
+
+    Args:
+        job: what to do.
+        group: this worker among all.
+        device: what it computes on.
+        open_source: starts a stream for a loader, or None to fetch in process.
+        tell: told now and then what this worker has counted.
 
     Returns:
         The best checkpoint, or None where there is none or no restart can mend what happened;
@@ -139,24 +173,25 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     attempt = group.broadcast_object(_begun(job, settings) if group.rank == 0 else None)
     if attempt.give_up is not None:
         return None
-    outlet, stopwatch = Outlet(), Stopwatch()
+    trains, monitor = job.mode == "train", job.monitor
+    outlet, stopwatch = Outlet(), Stopwatch(tell)
     if group.rank == 0:
         outlet = Outlet(_writer(job, settings, attempt), job.monitor)
-        if job.monitor is not None:
-            stopwatch = Stopwatch(job.monitor.send, attempt.number, attempt.reached)
+        if monitor is not None:
+            stopwatch = Stopwatch(partial(_tell_both, monitor, tell), attempt.number, attempt.reached)
     store = CheckpointStore(
         str(job.run_dir / CHECKPOINTS_FOLDER),
         checkpoint.keep,
         better=comparison(checkpoint.best_metric, checkpoint.best_mode),
         note=lambda text: outlet.event(Note(text)),
         identity=job.identity,
+        saved=monitor.send if monitor is not None else lambda _event: None,
     )
     state = _starting_state(job, store, group)
     if group.rank == 0:
         step = state["step"] if state else None
         where = f"{group.size} x {device.type}"
-        outlet.event(AttemptStarted(attempt.number, where, step, attempt.why, attempt.wait_s))
-    trains, monitor = job.mode == "train", job.monitor
+        outlet.event(AttemptStarted(attempt.number, where, step, attempt.why, attempt.wait_s, group.size))
     position = None
     if trains:
         first_step = state["step"] if state else 0
@@ -186,15 +221,21 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
+    number = job.attempts_before + attempt.number
     with (
-        prints_of(group.rank == 0, log_file, lambda: outlet.muted),
+        _logging(job, settings, group, number, state, lambda: outlet.muted) as log,
+        prints_of(group.rank == 0, log_file, lambda: outlet.muted, [log.stdout] if log else ()),
         closing(Session(surroundings)) as session,
         _watched(session, settings.scaling.step_timeout_s, job.run_dir / LOGS_FOLDER),
         crashes_written(job.run_dir, group.rank) if trains else contextlib.nullcontext(),
         sigterm_noted(notices.sigterm) if trains else contextlib.nullcontext(),
     ):
+        if log is not None:
+            log.where = lambda: Where(number, session.hooks.step, session.epoch)
         failure = _run_program(job, session)
         stopwatch.end()
+        if log is not None:
+            _say_ended(log, failure, session.hooks.step)
         if isinstance(failure, RunStopped):
             store.close()
             outlet.close()
@@ -218,6 +259,40 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         outlet.close()
         mark(position, "ended")
     return best if isinstance(best, Saved) else None
+
+
+@contextlib.contextmanager
+def _logging(
+    job: Job,
+    settings: Settings,
+    group: Group,
+    attempt: int,
+    state: State | None,
+    is_muted: Callable[[], bool],
+) -> Iterator[RunLog | None]:
+    """Write what this worker logs and prints to the run's logs, in training only."""
+    if job.mode != "train":
+        yield None
+        return
+    step = state["step"] if state else 0
+    level, told = settings.tracking.log_level, partial(_tell, job.monitor)
+    log = RunLog(job.run_dir, job.name, group.rank, level, lambda: Where(attempt, step), told)
+    log.is_muted = is_muted
+    try:
+        log.say("worker_began", f"worker {group.rank} of {group.size} begins, from step {step}")
+        with log.hearing():
+            yield log
+    finally:
+        log.close()
+
+
+def _say_ended(log: RunLog, failure: Exception | RunStopped | None, step: int) -> None:
+    if isinstance(failure, Exception):
+        log.say("error", f"{type(failure).__name__}: {failure}", logging.ERROR, failure)
+    elif failure is not None:
+        log.say("stopped", f"the program was stopped after step {step}, as was asked for")
+    else:
+        log.say("worker_ended", f"the program came to its end after step {step}")
 
 
 @contextlib.contextmanager
@@ -245,6 +320,11 @@ def _begun(job: Job, settings: Settings) -> Attempt:
     attempt = job.monitor.begin_attempt(complete[-1].step if complete else None)
     time.sleep(attempt.wait_s)
     return attempt
+
+
+def _tell_both(monitor: Monitor, tell: Callable[[Tally], None], tally: Tally) -> None:
+    monitor.send(tally)
+    tell(tally)
 
 
 def _tell(monitor: Monitor | None, text: str) -> None:

@@ -50,6 +50,7 @@ class AttemptStarted:
         resumed_step: optimizer step of the checkpoint it goes on from, or None for a fresh start.
         why: what ended the attempt before: "failure", "preemption" or "resize"; "start" for the first.
         waited_s: pause before it, because attempts failed in a row (seconds).
+        num_workers: workers that train together (count).
     """
 
     number: int
@@ -57,6 +58,45 @@ class AttemptStarted:
     resumed_step: int | None
     why: str = "start"
     waited_s: float = 0.0
+    num_workers: int = 1
+
+
+@dataclass(frozen=True)
+class AttemptEnded:
+    """An attempt was ended before the program came to its end; told once what ended it was judged.
+
+    Attributes:
+        number: 1 for the first attempt of the driver.
+        why: "failure", "preemption" or "resize".
+        kind: of a failure: "died", "program" or "collateral", as `training.attempts` says; else as `why`.
+        cause: what was found, in words; "" for a resize.
+        step: optimizer steps that were complete (count), or None if nobody knows.
+        rank: of the worker that was at fault, or None.
+    """
+
+    number: int
+    why: str
+    kind: str
+    cause: str = ""
+    step: int | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A checkpoint is whole on storage.
+
+    Attributes:
+        step: optimizer steps that were taken (count).
+        size_bytes: of its state.
+        duration_s: from when it was begun to be written; training went on meanwhile (seconds).
+        at: when it was complete (seconds since 1970).
+    """
+
+    step: int
+    size_bytes: int
+    duration_s: float
+    at: float
 
 
 @dataclass(frozen=True)
@@ -134,6 +174,9 @@ class Tally:
         longest_checkpoint_s: the longest of these stalls (seconds).
         last_checkpoint_s: the latest of them (seconds).
         ended: whether the attempt came to an end of its own; false for the last word of a killed one.
+        num_samples: samples of all workers that the steps were computed on (count).
+        step_durations_s: of steps since the tally before, without waiting for data and checkpoints; the
+            first few only where steps are many (seconds).
     """
 
     attempt: int
@@ -152,6 +195,8 @@ class Tally:
     longest_checkpoint_s: float = 0.0
     last_checkpoint_s: float = 0.0
     ended: bool = False
+    num_samples: int = 0
+    step_durations_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +245,8 @@ class ProgramEnded:
 Event = (
     ModelPlaced
     | AttemptStarted
+    | AttemptEnded
+    | CheckpointSaved
     | Progress
     | TurnEnded
     | Note
