@@ -4,6 +4,9 @@ A checkpoint is a folder `step-<number>` with `state.pt` and, written last, `man
 has the size and SHA-256 of the state. A folder without a manifest was cut off and does not count; a
 state whose hash differs is passed over for the checkpoint before it. Only the main worker writes,
 from a thread of its own, after the tensors were copied; every worker reads.
+
+On object storage a manifest is put in one piece. Its state has a name of its own there, which it names:
+a worker on a lost node that goes on writing for a while cannot write over that of the one after it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import operator
 import pickle
 import re
+import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +30,7 @@ import torch
 
 from bessemer.errors import CheckpointError
 from bessemer.training.copies import Copies, revived
+from bessemer.training.objects import Patient, is_url, opened, patiently, without_credentials
 
 FORMAT = 5
 _STATE = "state.pt"
@@ -53,6 +58,7 @@ class Saved:
         sha256: hash of its state.
         metric: value of checkpoint.best_metric when it was taken, or None.
         identity: what the run was made of when it was taken.
+        file: name of its state in the folder.
     """
 
     path: str
@@ -60,6 +66,7 @@ class Saved:
     sha256: str
     metric: float | None
     identity: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    file: str = field(default=_STATE, compare=False, repr=False)
 
 
 class CheckpointStore:
@@ -71,6 +78,7 @@ class CheckpointStore:
         better: whether a first metric is better than a second, or None to keep no best one.
         note: told a sentence when something is out of the ordinary.
         identity: what the run is made of, by name; every checkpoint carries it.
+        retry_s: for how long storage at a URL is tried again while it does not answer (seconds).
     """
 
     def __init__(
@@ -80,8 +88,16 @@ class CheckpointStore:
         better: Callable[[float, float], bool] | None = None,
         note: Callable[[str], None] = lambda _text: None,
         identity: Mapping[str, str] | None = None,
+        retry_s: float = 0.0,
     ) -> None:
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._fs: Any
+        self._is_remote = is_url(url)
+        self._retry_s = retry_s if self._is_remote else 0.0
+        if self._is_remote:
+            system, self._root = opened(url)
+            self._fs = Patient(system, retry_s)
+        else:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
         self._keep = keep
         self._better = better
         self._note = note
@@ -158,9 +174,14 @@ class CheckpointStore:
             CheckpointError: it is damaged, or holds something other than plain values and tensors.
         """
         try:
-            data = self._fs.cat_file(f"{saved.path}/{_STATE}")
+            data = self._fs.cat_file(f"{saved.path}/{saved.file}")
         except OSError as error:
             raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {error}") from error
+        except Exception as error:
+            if not self._is_remote:
+                raise
+            said = without_credentials(str(error))
+            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {said}") from None
         if hashlib.sha256(data).hexdigest() != saved.sha256:
             raise CheckpointError(
                 f"the checkpoint {saved.path} is damaged: its hash is not the one in {_MANIFEST}",
@@ -178,16 +199,18 @@ class CheckpointStore:
     def _write(self, state: State, step: int, metric: float | None, before: Callable[[], None]) -> None:
         folder = self._free_folder(step)
         try:
-            self._fs.makedirs(folder, exist_ok=True)
-            with self._fs.open(f"{folder}/{_STATE}", "wb") as file:
-                written = _Hashing(file)
-                _save(state, written, folder)
-            saved = Saved(folder, step, written.sha256, metric, self._identity)
+            name = _STATE
+            if self._is_remote:
+                name = f"state-{secrets.token_hex(4)}.pt"
+            else:
+                self._fs.makedirs(folder, exist_ok=True)
+            written = patiently(lambda: self._written(state, folder, name), self._retry_s)
+            saved = Saved(folder, step, written.sha256, metric, self._identity, name)
             if not self._checked:
                 # What cannot be read back must be found at the first checkpoint, not at a restart.
                 self.load(saved)
                 self._checked = True
-            manifest = {
+            manifest: dict[str, Any] = {
                 "format": FORMAT,
                 "step": step,
                 "metric": metric,
@@ -196,18 +219,33 @@ class CheckpointStore:
                 "identity": self._identity,
             }
             before()
-            self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
-            self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
+            if self._is_remote:
+                # A put is atomic there, and to move is to copy and then to remove.
+                manifest["file"] = name
+                self._fs.pipe_file(f"{folder}/{_MANIFEST}", json.dumps(manifest).encode())
+            else:
+                self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
+                self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
             self._prune()
         except CheckpointError:
             raise
         except Exception as error:
-            raise CheckpointError(
-                f"a checkpoint at step {step} cannot be written to {self._root}: {error}",
-                expected="storage that can be written, with room for it",
-                todo="free some room or set checkpoint.storage_path; training goes on from the "
-                "checkpoint before",
-            ) from error
+            if self._is_remote:
+                raise self._not_written(step, without_credentials(str(error))) from None
+            raise self._not_written(step, str(error)) from error
+
+    def _written(self, state: State, folder: str, name: str) -> _Hashing:
+        with self._fs.open(f"{folder}/{name}", "wb") as file:
+            written = _Hashing(file)
+            _save(state, written, folder)
+        return written
+
+    def _not_written(self, step: int, said: str) -> CheckpointError:
+        return CheckpointError(
+            f"a checkpoint at step {step} cannot be written to {self._root}: {said}",
+            expected="storage that can be written, with room for it",
+            todo="free some room or set checkpoint.storage_path; training goes on from the checkpoint before",
+        )
 
     def _free_folder(self, step: int) -> str:
         """Return a folder without a whole checkpoint: one is never written over."""
@@ -228,7 +266,12 @@ class CheckpointStore:
         try:
             values = json.loads(self._fs.cat_file(f"{folder}/{_MANIFEST}"))
             return Saved(
-                folder, values["step"], values["sha256"], values["metric"], values.get("identity", {})
+                folder,
+                values["step"],
+                values["sha256"],
+                values["metric"],
+                values.get("identity", {}),
+                values.get("file", _STATE),
             )
         except FileNotFoundError:
             return None

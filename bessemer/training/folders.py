@@ -1,6 +1,7 @@
 """The names of what a run leaves in its folder, for whoever writes or looks for it."""
 
 CHECKPOINTS_FOLDER = "checkpoints"
+EVALUATION_FOLDER = "evaluation"
 LOGS_FOLDER = "logs"
 POSITIONS_FOLDER = "positions"
 SETTINGS_FILE = "settings.toml"

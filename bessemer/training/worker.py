@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,10 @@ from bessemer.tracking import TrackedRun, log_model
 from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
 from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.home import Home, folder_of
 from bessemer.training.judging import Deciding
 from bessemer.training.last_words import crashes_written, mark, opened_position
+from bessemer.training.lease import Claim
 from bessemer.training.monitor import Attempt, Monitor
 from bessemer.training.notices import Notices, sigterm_noted
 from bessemer.training.observing import Observer
@@ -78,6 +80,8 @@ class Job:
         deciding: the turns at which the driver says whether the run ends; None: nobody judges it.
         explores: whether optimizers keep this run's options when they take another run's state.
         shelf: keeps data sets that other runs read too; None: this run has its own.
+        home: URL of the run, if nodes do not share its folder; each has one of its own then.
+        claim: the lease of the driver, of a run at a URL that is trained.
     """
 
     search_path: tuple[str, ...]
@@ -98,6 +102,20 @@ class Job:
     deciding: Deciding | None = None
     explores: bool = False
     shelf: Shelf | None = None
+    home: str = ""
+    claim: Claim | None = None
+
+    @property
+    def checkpoints(self) -> str:
+        """Where its checkpoints are: a path or a URL."""
+        return f"{self.home}/{CHECKPOINTS_FOLDER}" if self.home else str(self.run_dir / CHECKPOINTS_FOLDER)
+
+
+def home_of(job: Job, settings: Settings) -> Home | None:
+    """Return where what the program saves is put; None if the job's folder is all there is."""
+    if not job.home or job.mode != "train":
+        return None
+    return Home(job.home, job.run_dir, settings.checkpoint.retry_s, job.claim)
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -118,7 +136,8 @@ def train_worker(config: dict[str, Any]) -> None:
         # Once, at the end: Ray Train polls reports every now and then and holds a single one.
         ray.train.report(
             {"step": saved.step},
-            checkpoint=ray.train.Checkpoint(saved.path),
+            # One that is elsewhere is none of Ray's.
+            checkpoint=None if job.home else ray.train.Checkpoint(saved.path),
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
         )
 
@@ -135,22 +154,46 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
     """
     sys.path[:0] = [folder for folder in job.search_path if folder not in sys.path]
     settings: Settings = cloudpickle.loads(job.settings)
+    if job.home and job.mode == "train":
+        # The driver's folder is on another node, and may have another name there.
+        job = replace(job, run_dir=folder_of(job.home))
+    home = home_of(job, settings)
+    try:
+        return _run_job(job, settings, home, group, device, open_source)
+    finally:
+        if home is not None:
+            home.send_logs()
+
+
+def _run_job(
+    job: Job,
+    settings: Settings,
+    home: Home | None,
+    group: Group,
+    device: torch.device,
+    open_source: OpenSource | None,
+) -> Saved | None:
     checkpoint = settings.checkpoint
     attempt = group.broadcast_object(_begun(job, settings) if group.rank == 0 else None)
     if attempt.give_up is not None:
         return None
     outlet, stopwatch = Outlet(), Stopwatch()
     if group.rank == 0:
-        outlet = Outlet(_writer(job, settings, attempt), job.monitor)
+        outlet = Outlet(_writer(job, settings, attempt), job.monitor, home)
         if job.monitor is not None:
             stopwatch = Stopwatch(job.monitor.send, attempt.number, attempt.reached)
     store = CheckpointStore(
-        str(job.run_dir / CHECKPOINTS_FOLDER),
+        job.checkpoints,
         checkpoint.keep,
         better=comparison(checkpoint.best_metric, checkpoint.best_mode),
         note=lambda text: outlet.event(Note(text)),
         identity=job.identity,
+        retry_s=checkpoint.retry_s,
     )
+    if home is not None:
+        home.fetch()
+        # Nobody writes there before all workers of its node have what was there.
+        group.gather_objects(None)
     state = _starting_state(job, store, group)
     if group.rank == 0:
         step = state["step"] if state else None
@@ -183,6 +226,7 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
         deciding=job.deciding if trains else None,
         ends_after=partial(_ends_after, monitor) if monitor is not None else lambda _turn: False,
         explores=job.explores,
+        home=home,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -210,6 +254,8 @@ def run_job(job: Job, group: Group, device: torch.device, open_source: OpenSourc
             _failed(job, session, failure)
             return None
         store.close()
+        if home is not None and group.rank == 0:
+            home.send()
         best = group.broadcast_object(store.best() if group.rank == 0 else None)
         if group.rank == 0:
             outlet.tags(_facts(session))
@@ -240,7 +286,7 @@ def _begun(job: Job, settings: Settings) -> Attempt:
     """Count the attempt, and wait before it if the ones before it failed in a row."""
     if job.monitor is None:
         return Attempt(1, None)
-    store = CheckpointStore(str(job.run_dir / CHECKPOINTS_FOLDER), settings.checkpoint.keep)
+    store = CheckpointStore(job.checkpoints, settings.checkpoint.keep, retry_s=settings.checkpoint.retry_s)
     complete = store.complete() if job.mode == "train" else []
     attempt = job.monitor.begin_attempt(complete[-1].step if complete else None)
     time.sleep(attempt.wait_s)

@@ -1,0 +1,363 @@
+"""Object storage at a URL: read, written whole, created once, listed; and its errors in words.
+
+A thin layer over fsspec for the few things that a run needs. An object is put in one piece, so whoever
+reads it sees the old one or the new one; nothing is renamed, which object storage does by copying. While
+the storage does not answer, an operation is tried again for a bounded time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
+
+from bessemer.data.downloads.addresses import scheme_of, shown
+from bessemer.errors import BessemerError, SettingsError, StorageError
+from bessemer.utils.files import write_whole
+
+_T = TypeVar("_T")
+
+# Those whose put is atomic, and what has to be installed for them.
+_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "bessemer[s3]"),
+    **dict.fromkeys(("gs", "gcs"), "bessemer[gs]"),
+    **dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs"),
+    **{"oss": "ossfs", "oci": "ocifs"},
+}
+_KINDS = "s3://bucket/prefix, gs://bucket/prefix, abfs://, az://, oss:// or oci://"
+_REASONS = {
+    "memory": "it is the memory of one process, and no other could go on with a run in it",
+    "http": "it cannot be written",
+    "https": "it cannot be written",
+    "file": "a folder is named by its path alone",
+    "local": "a folder is named by its path alone",
+}
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
+# A preflight is not for those who wait: an address that swallows packets is found within this time.
+_CHECK_WITHIN_S = 20.0
+_PROBE_BYTES = 64 * 1024
+_FINAL = (
+    *(FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError),
+    *(ImportError, ValueError, TypeError, AttributeError, NotImplementedError, BessemerError),
+)
+_REFUSED_CREATION = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s\"']+@")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a listing says of an object.
+
+    Attributes:
+        num_bytes: its size.
+        modified_at: when it was put, by the storage's clock (seconds since 1970); None if it does not say.
+    """
+
+    num_bytes: int
+    modified_at: float | None
+
+
+def is_url(storage_path: str) -> bool:
+    """Whether `checkpoint.storage_path` is a URL, and no folder."""
+    return "://" in storage_path
+
+
+def checked_url(url: str) -> str:
+    """Return a URL of object storage without a slash at its end.
+
+    Raises:
+        SettingsError: runs cannot be kept there; says why.
+
+    >>> checked_url("s3://bucket/runs/")
+    's3://bucket/runs'
+    """
+    scheme = scheme_of(url)
+    if scheme not in _PACKAGES or "::" in url:
+        reason = _REASONS.get(scheme, "it is no object storage, where a file is put whole or not at all")
+        raise SettingsError(
+            f"checkpoint.storage_path = {shown(url)!r}: {reason}",
+            expected=f"a folder that every node can reach, or object storage: {_KINDS}",
+            todo="name a folder without file://, or mount the storage and name its folder",
+        )
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise SettingsError(
+            f"checkpoint.storage_path = {shown(url)!r} says more than where runs are",
+            expected=f"a place without user, password or options: {_KINDS}",
+            todo="give credentials by the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if not parts.netloc:
+        raise SettingsError(f"checkpoint.storage_path = {url!r} names no bucket", expected=_KINDS)
+    return url.rstrip("/")
+
+
+def opened(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, which remembers no listing, and the path in it.
+
+    Raises:
+        StorageError: the package that opens such URLs is not installed.
+    """
+    import fsspec
+
+    scheme = scheme_of(url)
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme in ("s3", "s3a"):
+        # s3fs tries again itself, and so does whoever calls it.
+        options["config_kwargs"] = {"retries": {"total_max_attempts": 1}}
+    try:
+        system, path = fsspec.core.url_to_fs(url, **options)
+    except ImportError as error:
+        package = _PACKAGES.get(scheme, "its fsspec package")
+        raise StorageError(
+            f"{url} cannot be opened: {error}",
+            expected=f"the package that opens {scheme}:// on this machine and on every node",
+            todo=f"pip install '{package}'",
+        ) from None
+    return system, str(path)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether an error of the storage may be gone in a while."""
+    return not isinstance(error, _FINAL) and "Credential" not in type(error).__name__
+
+
+def patiently(work: Callable[[], _T], retry_s: float) -> _T:
+    """Do something again while it fails with an error that may pass.
+
+    Args:
+        work: what is done.
+        retry_s: for how long (seconds); 0: once.
+    """
+    if retry_s <= 0:
+        return work()
+    calls = Retrying(
+        stop=stop_after_delay(retry_s),
+        wait=wait_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
+        retry=retry_if_exception(passes),
+        reraise=True,
+    )
+    return calls(work)
+
+
+class Patient:
+    """A file system whose every call is tried again while the storage does not answer.
+
+    Args:
+        system: an fsspec file system; `open` is handed through, since half a file cannot be gone on with.
+        retry_s: for how long (seconds).
+    """
+
+    def __init__(self, system: Any, retry_s: float) -> None:
+        self._system = system
+        self._retry_s = retry_s
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._system, name)
+        if name == "open" or not callable(found):
+            return found
+        return lambda *args, **options: patiently(lambda: found(*args, **options), self._retry_s)
+
+
+def without_credentials(text: str) -> str:
+    """Return what a library says with no key, token or password in it.
+
+    >>> without_credentials("no answer from http://me:secret@host/x")
+    'no answer from http://***@host/x'
+    """
+    for name in _SECRETS:
+        value = os.environ.get(name, "")
+        # One that is shorter stands in ordinary words too, and is no secret.
+        if len(value) > 3:
+            text = text.replace(value, "***")
+    return _CREDENTIALS_IN_URL.sub("***@", text)
+
+
+def named(url: str, error: BaseException, doing: str) -> StorageError:
+    """Return what an error of the storage means.
+
+    Args:
+        url: of the storage.
+        error: as fsspec raised it.
+        doing: what was tried, such as "written".
+    """
+    if isinstance(error, StorageError):
+        return error
+    said = without_credentials((str(error).strip().splitlines() or [""])[0]) or type(error).__name__
+    found = f"the storage {url} cannot be {doing}: {said}"
+    if "Credential" in type(error).__name__:
+        expected, todo = "credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY on every node"
+    elif isinstance(error, PermissionError):
+        expected, todo = "permission to list, read, write and delete there", "look at keys and policy"
+    elif isinstance(error, FileNotFoundError):
+        expected, todo = "a bucket that exists", "make the bucket, or set --checkpoint.storage-path"
+    else:
+        expected = "storage that answers"
+        todo = "see that it runs and that its address is right, such as AWS_ENDPOINT_URL for S3"
+    return StorageError(found, expected, todo)
+
+
+class Objects:
+    """The objects under a URL, by their names below it.
+
+    Args:
+        url: of a folder on object storage.
+        retry_s: for how long an operation is tried again while the storage does not answer (seconds).
+
+    Every method raises a StorageError if the storage refuses, or does not answer for so long.
+    """
+
+    def __init__(self, url: str, retry_s: float = 0.0) -> None:
+        self.url = url
+        self._retry_s = retry_s
+        self._system, self._root = opened(url)
+
+    def read(self, name: str) -> bytes | None:
+        """Return an object's content, or None if there is none."""
+        try:
+            content: bytes = self._asked(lambda: self._system.cat_file(self._path(name)), "read")
+        except FileNotFoundError:
+            return None
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put an object, in place of one of that name."""
+        self._done(lambda: self._system.pipe_file(self._path(name), content), "written")
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Put an object unless there is one of that name; returns whether it was put.
+
+        Storage that ignores the condition says yes to everybody: whoever must know reads it again.
+        """
+
+        def put() -> bool:
+            try:
+                self._system.pipe_file(self._path(name), content, mode="create")
+            except OSError as error:
+                said = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", "")
+                if isinstance(error, FileExistsError) or said in _REFUSED_CREATION:
+                    return False
+                raise
+            return True
+
+        return self._done(put, "written")
+
+    def remove(self, name: str) -> None:
+        """Remove an object; one that is not there is no error."""
+
+        def remove() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._system.rm_file(self._path(name))
+
+        self._done(remove, "written")
+
+    def list(self, under: str = "") -> dict[str, Entry]:
+        """Return all objects, or those in a folder of them, by name."""
+        path = self._path(under) if under else self._root
+        found = self._done(lambda: self._system.find(path, detail=True), "listed")
+        return {
+            name[len(self._root) :].lstrip("/"): Entry(int(about.get("size") or 0), _modified_at(about))
+            for name, about in found.items()
+        }
+
+    def send(self, path: Path, name: str) -> None:
+        """Put a file of this machine.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        self._done(lambda: self._system.put_file(str(path), self._path(name)), "written")
+
+    def fetch(self, name: str, target: Path) -> bool:
+        """Write an object to a file, whole or not at all; returns whether there is such an object."""
+
+        def fetch() -> None:
+            write_whole(target, lambda part: self._system.get_file(self._path(name), str(part)))
+
+        try:
+            self._asked(fetch, "read")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def check(self) -> None:
+        """See that objects can be put, read, listed and removed; takes at most 20 seconds.
+
+        Raises:
+            StorageError: one of that is not so.
+        """
+        probe = f".probe-{os.urandom(4).hex()}"
+        failures: list[BaseException] = []
+
+        def check() -> None:
+            try:
+                self.write(probe, b"x" * _PROBE_BYTES)
+                if self.read(probe) is None or probe not in self.list(probe):
+                    raise StorageError(
+                        f"the storage {self.url} does not give back what was put there",
+                        expected="storage where an object can be read once it is put",
+                    )
+                self.remove(probe)
+            except BaseException as error:
+                failures.append(error)
+
+        # A thread that hangs is left behind: what it waits for has no other end.
+        thread = threading.Thread(target=check, name="bessemer-storage-check", daemon=True)
+        thread.start()
+        thread.join(_CHECK_WITHIN_S)
+        if thread.is_alive():
+            raise named(self.url, TimeoutError(f"no answer within {_CHECK_WITHIN_S:.0f} s"), "reached")
+        if failures:
+            raise failures[0]
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _asked(self, work: Callable[[], _T], doing: str) -> _T:
+        """Do something; that an object is not there is no error of the storage."""
+        try:
+            return patiently(work, self._retry_s)
+        except FileNotFoundError as error:
+            if _says_no_bucket(error):
+                raise named(self.url, error, doing) from None
+            raise
+        except Exception as error:
+            raise named(self.url, error, doing) from None
+
+    def _done(self, work: Callable[[], _T], doing: str) -> _T:
+        try:
+            return patiently(work, self._retry_s)
+        except Exception as error:
+            raise named(self.url, error, doing) from None
+
+
+def _says_no_bucket(error: FileNotFoundError) -> bool:
+    said = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code", "")
+    return said == "NoSuchBucket" or "bucket does not exist" in str(error)
+
+
+def _modified_at(about: dict[str, Any]) -> float | None:
+    """Read when an object was put from what s3fs, gcsfs or adlfs say of it."""
+    for name in ("LastModified", "last_modified", "updated", "mtime"):
+        value = about.get(name)
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                continue
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
