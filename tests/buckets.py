@@ -44,7 +44,6 @@ class Bucket:
 def serving() -> Iterator[Bucket]:
     """Start a server with an empty bucket, and stop it at the end."""
     import boto3
-    from botocore.config import Config
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
@@ -58,7 +57,6 @@ def serving() -> Iterator[Bucket]:
             region_name="us-east-1",
             aws_access_key_id="key-of-the-tests",
             aws_secret_access_key=SECRET,
-            config=Config(retries={"total_max_attempts": 1}),
         )
         with contextlib.closing(client):
             client.create_bucket(Bucket=BUCKET)

@@ -28,9 +28,9 @@ import fsspec
 import numpy as np
 import torch
 
-from bessemer.errors import CheckpointError
+from bessemer.errors import BessemerError, CheckpointError, StorageError
 from bessemer.training.copies import Copies, revived
-from bessemer.training.objects import Patient, is_url, opened, patiently, without_credentials
+from bessemer.training.objects import Patient, is_url, patiently, without_credentials
 
 FORMAT = 5
 _STATE = "state.pt"
@@ -94,8 +94,8 @@ class CheckpointStore:
         self._is_remote = is_url(url)
         self._retry_s = retry_s if self._is_remote else 0.0
         if self._is_remote:
-            system, self._root = opened(url)
-            self._fs = Patient(system, retry_s)
+            self._fs = Patient(url, retry_s)
+            self._root = self._fs.root
         else:
             self._fs, self._root = fsspec.core.url_to_fs(url)
         self._keep = keep
@@ -175,13 +175,8 @@ class CheckpointStore:
         """
         try:
             data = self._fs.cat_file(f"{saved.path}/{saved.file}")
-        except OSError as error:
-            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {error}") from error
-        except Exception as error:
-            if not self._is_remote:
-                raise
-            said = without_credentials(str(error))
-            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {said}") from None
+        except (OSError, StorageError) as error:
+            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {_said(error)}") from error
         if hashlib.sha256(data).hexdigest() != saved.sha256:
             raise CheckpointError(
                 f"the checkpoint {saved.path} is damaged: its hash is not the one in {_MANIFEST}",
@@ -230,9 +225,7 @@ class CheckpointStore:
         except CheckpointError:
             raise
         except Exception as error:
-            if self._is_remote:
-                raise self._not_written(step, without_credentials(str(error))) from None
-            raise self._not_written(step, str(error)) from error
+            raise self._not_written(step, error) from (None if self._is_remote else error)
 
     def _written(self, state: State, folder: str, name: str) -> _Hashing:
         with self._fs.open(f"{folder}/{name}", "wb") as file:
@@ -240,7 +233,8 @@ class CheckpointStore:
             _save(state, written, folder)
         return written
 
-    def _not_written(self, step: int, said: str) -> CheckpointError:
+    def _not_written(self, step: int, error: Exception) -> CheckpointError:
+        said = without_credentials(_said(error)) if self._is_remote else str(error)
         return CheckpointError(
             f"a checkpoint at step {step} cannot be written to {self._root}: {said}",
             expected="storage that can be written, with room for it",
@@ -278,6 +272,10 @@ class CheckpointStore:
         except (ValueError, KeyError, TypeError):
             self._note(f"the manifest of {folder} is damaged; it does not count")
             return None
+
+
+def _said(error: Exception) -> str:
+    return error.found if isinstance(error, BessemerError) else str(error)
 
 
 def _number(path: str) -> int:

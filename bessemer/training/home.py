@@ -23,7 +23,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from bessemer.errors import BessemerError, StorageError
+from bessemer.errors import BessemerError, CheckpointError, StorageError
 from bessemer.training.folders import (
     CHECKPOINTS_FOLDER,
     EVALUATION_FOLDER,
@@ -100,7 +100,8 @@ class Home:
         retry_s: for how long storage is tried again while it does not answer (seconds).
         claim: the lease of the driver that this acts for; without one nothing is put for the program.
 
-    Every method raises a StorageError if the storage cannot be used, where it does not say otherwise.
+    What concerns records and folders raises a StorageError if the storage cannot be used; what a worker
+    calls while it trains, a CheckpointError: another attempt may find the storage well.
     """
 
     def __init__(self, url: str, folder: Path, retry_s: float = 0.0, claim: Claim | None = None) -> None:
@@ -159,8 +160,9 @@ class Home:
             CheckpointError: another driver has taken over the run.
         """
         if self._claim is not None:
-            check_held(self.objects, self._claim)
-        with self._lock:
+            with _of_training():
+                check_held(self.objects, self._claim)
+        with self._lock, _of_training():
             here = {name: known for name, known in self._known_here() if known is not None}
             new, gone = changes(here, self._there)
             for name in new:
@@ -178,7 +180,7 @@ class Home:
     def send_file(self, path: Path) -> str:
         """Put one file of the program now; returns its name in the run."""
         name = path.relative_to(self.folder).as_posix()
-        with self._lock:
+        with self._lock, _of_training():
             known = self._known(name)
             if known is not None and known != self._there.get(name):
                 self.objects.send(path, name)
@@ -188,7 +190,8 @@ class Home:
     def fetch_file(self, name: str, folder: Path | None = None) -> Path:
         """Write one file of the program, as it is at home, to the run's folder or to another."""
         target = (folder or self.folder) / name
-        self.objects.fetch(name, target)
+        with _of_training():
+            self.objects.fetch(name, target)
         return target
 
     def fetch_kept(self, name: str) -> Path:
@@ -206,8 +209,8 @@ class Home:
 
     def fetch(self) -> None:
         """Have in the folder what the program had written when the newest checkpoint was taken."""
-        there = self._known_there()
-        with _one_at_a_time(self.folder), self._lock:
+        with _of_training(), _one_at_a_time(self.folder), self._lock:
+            there = self._known_there()
             here = {name: known for name, known in self._known_here() if known is not None}
             missing, left_over = changes(there, here)
             for name in missing:
@@ -279,6 +282,15 @@ def _files_in(folder: Path, name: str) -> list[str]:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _of_training() -> Iterator[None]:
+    """Make of an error of the storage one that ends an attempt, and no mistake of the user's."""
+    try:
+        yield
+    except StorageError as error:
+        raise CheckpointError(error.found, error.expected, error.todo) from None
 
 
 @contextlib.contextmanager

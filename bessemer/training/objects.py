@@ -149,25 +149,6 @@ def patiently(work: Callable[[], _T], retry_s: float) -> _T:
     return calls(work)
 
 
-class Patient:
-    """A file system whose every call is tried again while the storage does not answer.
-
-    Args:
-        system: an fsspec file system; `open` is handed through, since half a file cannot be gone on with.
-        retry_s: for how long (seconds).
-    """
-
-    def __init__(self, system: Any, retry_s: float) -> None:
-        self._system = system
-        self._retry_s = retry_s
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._system, name)
-        if name == "open" or not callable(found):
-            return found
-        return lambda *args, **options: patiently(lambda: found(*args, **options), self._retry_s)
-
-
 def without_credentials(text: str) -> str:
     """Return what a library says with no key, token or password in it.
 
@@ -204,6 +185,38 @@ def named(url: str, error: BaseException, doing: str) -> StorageError:
         expected = "storage that answers"
         todo = "see that it runs and that its address is right, such as AWS_ENDPOINT_URL for S3"
     return StorageError(found, expected, todo)
+
+
+class Patient:
+    """A file system whose every call is tried again while the storage does not answer.
+
+    Args:
+        url: of the storage.
+        retry_s: for how long (seconds).
+
+    It has the methods of the fsspec file system, which raise a FileNotFoundError as that does, and a
+    StorageError for whatever else goes wrong. `open` is handed through: half a file cannot be gone on with.
+    """
+
+    def __init__(self, url: str, retry_s: float) -> None:
+        self._url = url
+        self._retry_s = retry_s
+        self._system, self.root = opened(url)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._system, name)
+        if name == "open" or not callable(found):
+            return found
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return patiently(lambda: found(*arguments, **options), self._retry_s)
+            except FileNotFoundError:
+                raise
+            except Exception as error:
+                raise named(self._url, error, "used") from None
+
+        return call
 
 
 class Objects:
