@@ -108,7 +108,7 @@ def _machine(settings: Settings) -> Iterator[Check]:
 def _local_folder(storage_path: str) -> Path:
     """Return where runs take room on this machine."""
     from bessemer.training.home import scratch_of
-    from bessemer.training.objects import is_url
+    from bessemer.training.urls import is_url
 
     if is_url(storage_path):
         return scratch_of(storage_path.rstrip("/"))

@@ -32,10 +32,11 @@ from bessemer.errors import (
 from bessemer.judgement.runs import find_run
 from bessemer.training import lease as leases
 from bessemer.training import objects as storing
+from bessemer.training import urls
 from bessemer.training.checkpoints import CheckpointStore, Saved
 from bessemer.training.home import FILES_LIST, Home, folder_of, scratch_of
 from bessemer.training.lease import Claim, Lease, take_lease
-from bessemer.training.objects import Objects, checked_url, without_credentials
+from bessemer.training.objects import Objects
 from bessemer.training.storage import (
     checkpoints_of,
     home_of,
@@ -49,6 +50,7 @@ from bessemer.training.storage import (
     tracking_of,
     write_record,
 )
+from bessemer.training.urls import checked_url, without_credentials
 from buckets import SECRET, Bucket, serving
 from stores import state_of
 
@@ -183,7 +185,7 @@ def test_storage_that_forbids_is_told_from_one_that_is_not_there(
     def forbidden(*_: Any, **__: Any) -> None:
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr(storing.opened(URL)[0], "pipe_file", forbidden)
+    monkeypatch.setattr(urls.opened(URL)[0], "pipe_file", forbidden)
     with pytest.raises(StorageError, match="cannot be written: Access Denied") as caught:
         storage_folder(settings_at())
     assert caught.value.expected.startswith("permission")
@@ -309,7 +311,7 @@ def test_old_checkpoints_at_a_url_go_whole(bucket: Bucket, opened: Callable[...,
 def test_storage_that_is_away_for_a_while_is_waited_for(
     bucket: Bucket, opened: Callable[..., CheckpointStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system, failures = storing.opened(URL)[0], [1, 1, 1]
+    system, failures = urls.opened(URL)[0], [1, 1, 1]
     put = system.pipe_file
 
     def failing(*arguments: Any, **options: Any) -> Any:
@@ -317,7 +319,7 @@ def test_storage_that_is_away_for_a_while_is_waited_for(
             raise OSError("Service Unavailable")
         return put(*arguments, **options)
 
-    monkeypatch.setattr(storing, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(urls, "_FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(system, "pipe_file", failing)
     assert [saved.step for saved in saved_at(opened(retry_s=20.0), 2)] == [2]
     assert not failures
@@ -332,8 +334,8 @@ def test_storage_that_stays_away_ends_the_attempt_with_a_checkpoint_error_withou
         calls.append(1)
         raise OSError(f"no answer to {SECRET}")
 
-    monkeypatch.setattr(storing, "_FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(storing.opened(URL)[0], "pipe_file", failing)
+    monkeypatch.setattr(urls, "_FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(urls.opened(URL)[0], "pipe_file", failing)
     with pytest.raises(CheckpointError, match=r"be written to data/runs.*no answer to \*\*\*") as caught:
         saved_at(opened(retry_s=0.5), 2)
     assert len(calls) > 1
@@ -349,7 +351,7 @@ def test_what_storage_refuses_is_not_tried_again(
         calls.append(1)
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr(storing.opened(URL)[0], "pipe_file", forbidden)
+    monkeypatch.setattr(urls.opened(URL)[0], "pipe_file", forbidden)
     with pytest.raises(CheckpointError, match="Access Denied"):
         saved_at(opened(retry_s=20.0), 2)
     assert len(calls) == 1

@@ -30,7 +30,8 @@ import torch
 
 from bessemer.errors import BessemerError, CheckpointError, StorageError
 from bessemer.training.copies import Copies, revived
-from bessemer.training.objects import Patient, is_url, patiently, without_credentials
+from bessemer.training.objects import Patient
+from bessemer.training.urls import is_url, patiently, without_credentials
 
 FORMAT = 5
 _STATE = "state.pt"

@@ -29,7 +29,8 @@ from bessemer.training.folders import (
 )
 from bessemer.training.home import Home, scratch_of
 from bessemer.training.lease import Claim, take_lease
-from bessemer.training.objects import Entry, Objects, checked_url, is_url
+from bessemer.training.objects import Entry, Objects
+from bessemer.training.urls import checked_url, is_url
 from bessemer.utils.files import write_whole
 
 if TYPE_CHECKING:
