@@ -264,6 +264,7 @@ def test_a_checkpoint_at_a_url_is_put_in_one_piece_with_its_manifest_last_and_re
     newest = opened().newest()
     assert newest is not None
     assert newest[0].step == 7
+    assert newest[0].path == f"{RUN}/checkpoints/step-0000000007"
     assert torch.equal(newest[1]["weight"], torch.full((3,), 7.0))
 
 
@@ -336,10 +337,35 @@ def test_storage_that_stays_away_ends_the_attempt_with_a_checkpoint_error_withou
 
     monkeypatch.setattr(urls, "_FIRST_PAUSE_S", 0.1)
     monkeypatch.setattr(urls.opened(URL)[0], "pipe_file", failing)
-    with pytest.raises(CheckpointError, match=r"be written to data/runs.*no answer to \*\*\*") as caught:
+    with pytest.raises(CheckpointError, match=r"be written to s3://data/runs.*no answer to \*\*\*") as caught:
         saved_at(opened(retry_s=0.5), 2)
     assert len(calls) > 1
     assert caught.value.__cause__ is None
+
+
+def test_a_server_that_goes_and_comes_back_costs_no_checkpoint(
+    bucket: Bucket, opened: Callable[..., CheckpointStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.server import ThreadedMotoServer
+
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    with serving() as other:
+        for name, value in other.environment.items():
+            monkeypatch.setenv(name, value)
+        _forget_file_systems()
+        store, (host, port) = opened(retry_s=30.0), other.server.get_host_and_port()
+        saved_at(store, 1)
+        other.server.stop()
+        store.save(state_of(2), 2)
+        time.sleep(1.0)
+        assert store._pending is not None
+        assert not store._pending.done()
+        again = ThreadedMotoServer(host, port=port, verbose=False)
+        again.start()
+        store.wait()
+        assert [saved.step for saved in store.complete()] == [1, 2]
+        again.stop()
+    _forget_file_systems()
 
 
 def test_what_storage_refuses_is_not_tried_again(

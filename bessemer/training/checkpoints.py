@@ -96,7 +96,8 @@ class CheckpointStore:
         self._retry_s = retry_s if self._is_remote else 0.0
         if self._is_remote:
             self._fs = Patient(url, retry_s)
-            self._root = self._fs.root
+            # Told whole: what a file system calls it lacks where it is.
+            self._root = url.rstrip("/")
         else:
             self._fs, self._root = fsspec.core.url_to_fs(url)
         self._keep = keep
@@ -147,8 +148,9 @@ class CheckpointStore:
             return []
         found = []
         for folder in self._fs.ls(self._root, detail=False):
-            if _FOLDER.fullmatch(folder.rstrip("/").split("/")[-1]):
-                manifest = self._manifest(folder)
+            name = folder.rstrip("/").split("/")[-1]
+            if _FOLDER.fullmatch(name):
+                manifest = self._manifest(f"{self._root}/{name}" if self._is_remote else folder)
                 if manifest is not None:
                     found.append(manifest)
         return sorted(found, key=lambda saved: (saved.step, _number(saved.path)))

@@ -55,7 +55,7 @@ class Patient:
     def __init__(self, url: str, retry_s: float) -> None:
         self._url = url
         self._retry_s = retry_s
-        self._system, self.root = opened(url)
+        self._system = opened(url)[0]
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._system, name)
