@@ -93,7 +93,7 @@ def _machine(settings: Settings) -> Iterator[Check]:
         found,
         "close other programs, or lower scaling.num_workers" if low else "",
     )
-    folder = Path(settings.checkpoint.storage_path).expanduser().absolute()
+    folder = _local_folder(settings.checkpoint.storage_path)
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -105,18 +105,30 @@ def _machine(settings: Settings) -> Iterator[Check]:
     )
 
 
-def _storage(settings: Settings) -> str:
-    from bessemer.training.trainer import storage_folder
+def _local_folder(storage_path: str) -> Path:
+    """Return where runs take room on this machine."""
+    from bessemer.training.home import scratch_of
+    from bessemer.training.urls import is_url
 
-    return f"{storage_folder(settings)} can be written"
+    if is_url(storage_path):
+        return scratch_of(storage_path.rstrip("/"))
+    return Path(storage_path).expanduser().absolute()
+
+
+def _storage(settings: Settings) -> str:
+    from bessemer.training.storage import place_of, storage_folder
+
+    folder = storage_folder(settings)
+    place = place_of(folder)
+    aside = "" if place == str(folder) else f"; files of runs are in {folder} too while they train here"
+    return f"{place} can be written{aside}"
 
 
 def _tracking(settings: Settings) -> str:
-    from bessemer.tracking import check_store, sign_in, tracking_uri, without_password
-    from bessemer.training.trainer import storage_folder
+    from bessemer.tracking import check_store, without_password
+    from bessemer.training.storage import storage_folder, tracking_of
 
-    sign_in(settings.tracking)
-    uri = tracking_uri(settings.tracking.uri, storage_folder(settings))
+    uri = tracking_of(settings, storage_folder(settings))
     check_store(uri)
     return f"{without_password(uri)} answers"
 

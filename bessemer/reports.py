@@ -30,6 +30,8 @@ _MILLISECONDS_BELOW_S = 0.1
 
 def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
     """Print the result of a training run, where things are, and the next commands."""
+    from bessemer.training.storage import url_of
+
     console.print()
     again = f", {outcome.num_attempts} attempts" if outcome.num_attempts > 1 else ""
     console.print(
@@ -46,6 +48,7 @@ def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
         ("checkpoint", best),
         ("run", f"{outcome.tracked.run_id} in MLflow, experiment {outcome.tracked.experiment_id}"),
         ("logs", relative(outcome.run_dir / LOGS_FOLDER)),
+        *([("storage", url)] if (url := url_of(outcome.run_dir)) else []),
         *account_lines(outcome.account),
         *_next_lines(project, outcome.run_dir),
     ]

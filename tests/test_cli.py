@@ -306,6 +306,7 @@ SETTINGS = [
     "checkpoint.every_epochs",
     "checkpoint.every_steps",
     "checkpoint.every_s",
+    "checkpoint.retry_s",
     "checkpoint.keep",
     "checkpoint.best_metric",
     "checkpoint.best_mode",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from bessemer.data.downloads.report import FileReport
 from bessemer.data.downloads.transfer import Patience, Transfer
 from bessemer.data.downloads.unpacking import Limits
 from bessemer.errors import DataError
+from buckets import serving
 
 CONTENT = os.urandom(3 * 2**20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -35,26 +35,10 @@ pytestmark = [
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_CONFIG_FILE": "/nonexistent",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="data")
-    with contextlib.closing(client):
-        yield client
-    server.stop()
+    with serving() as found:
+        for name, value in found.environment.items():
+            monkeypatch.setenv(name, value)
+        yield found.client
 
 
 def get(target: Path, sha256: str = "", key: str = "a.bin") -> FileReport:

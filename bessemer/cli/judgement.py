@@ -201,9 +201,9 @@ def models(context: typer.Context, project: ProjectOption, json_output: JsonOpti
 
 
 def _store(settings: Settings) -> str:
-    from bessemer.tracking import check_store, tracking_uri
-    from bessemer.training.trainer import storage_folder
+    from bessemer.tracking import check_store
+    from bessemer.training.storage import storage_folder, tracking_of
 
-    uri = tracking_uri(settings.tracking.uri, storage_folder(settings))
+    uri = tracking_of(settings, storage_folder(settings))
     check_store(uri)
     return uri

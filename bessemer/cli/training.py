@@ -66,7 +66,8 @@ def train_run(
     from bessemer.judgement.runs import find_run, settings_file_of
     from bessemer.reports import show_outcome
     from bessemer.training.cluster import disconnect
-    from bessemer.training.trainer import Resume, fit, is_complete
+    from bessemer.training.storage import is_complete
+    from bessemer.training.trainer import Resume, fit
 
     console = console_for()
     chosen = ready(project, console)

@@ -126,8 +126,8 @@ class Checkpoint(Section):
     storage_path: str = Field(
         "runs",
         min_length=1,
-        description="Folder of all runs: checkpoints, logs and files; "
-        "shared by all nodes when there is more than one.",
+        description="Where all runs are, with checkpoints, logs and files: a folder that all nodes share, or "
+        "object storage such as s3://bucket/runs, with which nodes need to share nothing.",
     )
     every_epochs: int = Field(
         1, ge=1, description="A checkpoint after so many turns of the outer loop (epochs)."
@@ -137,6 +137,12 @@ class Checkpoint(Section):
     )
     every_s: float = Field(
         300.0, ge=0, description="A checkpoint after so much time (seconds); 0: not by the clock."
+    )
+    retry_s: float = Field(
+        120.0,
+        ge=0,
+        description="How long storage at a URL is tried again while it does not answer (seconds); then the "
+        "attempt fails, and the next goes on from the last checkpoint.",
     )
     keep: int = Field(2, ge=1, description="Newest checkpoints that are kept (count).")
     best_metric: str = Field(

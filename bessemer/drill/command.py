@@ -35,7 +35,7 @@ from bessemer.drill.outages import OUTAGES, can_mount
 from bessemer.drill.training import Course, DrillError, MissedError, Training
 from bessemer.errors import TrainingError, UserError, nearest
 from bessemer.tracking import DATABASE_NAME, logged_points
-from bessemer.training.trainer import checkpoints_of, recorded_run
+from bessemer.training.storage import checkpoints_of, recorded_run, shared_folder
 
 DISTURBANCES = {disturbance.name: disturbance for disturbance in (*ON_PROCESSES, *OUTAGES)}
 REFERENCE = "reference"
@@ -117,7 +117,7 @@ def prepared(
     """
     # Whoever is asked to end still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = Path(settings.checkpoint.storage_path).absolute() / "drills"
+    folder = shared_folder(settings, "a drill") / "drills"
     storage = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     storage.mkdir(parents=True)
     course = Course(

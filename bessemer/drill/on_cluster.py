@@ -21,7 +21,7 @@ from bessemer.drill.submitted import Course
 from bessemer.drill.training import DrillError, MissedError
 from bessemer.errors import BessemerError, TrainingError, UserError, nearest
 from bessemer.tracking import num_runs_named, sign_in
-from bessemer.training.trainer import recorded_run
+from bessemer.training.storage import recorded_run
 
 DISTURBANCES = {disturbance.name: disturbance for disturbance in ON_NODES}
 _TRIES = 3

@@ -18,14 +18,15 @@ from bessemer.config.judgement_settings import Evaluation as EvaluationSettings
 from bessemer.errors import DataError, UserError
 from bessemer.judgement import figures
 from bessemer.judgement.bootstrap import interval, num_blocks_for, resampled
-from bessemer.judgement.evaluation import Evaluation
+from bessemer.judgement.evaluation import Evaluation, send_evaluation
 from bessemer.judgement.metrics.bundles import measure
 from bessemer.judgement.metrics.measure import Values
 from bessemer.judgement.parts import About, Predictions, read_table
-from bessemer.judgement.report import EVALUATION_FOLDER, TABLE_FILE, Part, Report, folder_name
+from bessemer.judgement.report import TABLE_FILE, Part, Report, folder_name
 from bessemer.judgement.showing import grid, say, shown
 from bessemer.tracking import log_folder
-from bessemer.training.trainer import recorded_run
+from bessemer.training.folders import EVALUATION_FOLDER
+from bessemer.training.storage import recorded_run
 from bessemer.utils.console import number
 
 COMPARISONS_FOLDER = "comparisons"
@@ -235,6 +236,7 @@ def _kept(comparison: Comparison, run_dir: Path) -> Comparison:
     (part / COMPARISON_FILE).write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
+    send_evaluation(run_dir)
     tracked = recorded_run(run_dir)
     if tracked is not None:
         log_folder(tracked, folder, f"{EVALUATION_FOLDER}/{COMPARISONS_FOLDER}/{name}")

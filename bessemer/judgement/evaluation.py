@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 import numpy as np
+import torch
 from rich.console import Console
 
 from bessemer.config.project import Project
@@ -26,7 +27,6 @@ from bessemer.errors import ProjectError
 from bessemer.judgement.making import Judged, make_split
 from bessemer.judgement.parts import About, Predictions, joined
 from bessemer.judgement.report import (
-    EVALUATION_FOLDER,
     CheckpointUsed,
     Report,
     folder_name,
@@ -36,8 +36,11 @@ from bessemer.judgement.report import (
 )
 from bessemer.judgement.runs import BEST, changed_code, find_checkpoint
 from bessemer.tracking import TrackedRun, check_store, log_folder, log_metrics
+from bessemer.training.folders import EVALUATION_FOLDER
 from bessemer.training.identity import identity_of
-from bessemer.training.trainer import place_workers, recorded_run
+from bessemer.training.placement import Placement
+from bessemer.training.storage import home_of, recorded_run, url_of
+from bessemer.training.trainer import place_workers
 from bessemer.utils.console import TrainingScreen
 
 if TYPE_CHECKING:
@@ -132,7 +135,7 @@ def evaluate(
     work = root / _WORK_FOLDER
     parts = work / f"parts-{secrets.token_hex(4)}"
     try:
-        program = _run(project, settings, work, parts, saved, request, console)
+        program = _run(project, settings, work, parts, saved, request, url_of(run_dir), console)
         remark = changed_code(saved, settings, project)
         judged = Judged(
             project=project.name,
@@ -145,7 +148,10 @@ def evaluate(
             request=identity,
             remarks=(remark,) if remark else (),
         )
-        return _kept(project.entry, root, parts, judged, tracked)
+        try:
+            return _kept(project.entry, root, parts, judged, tracked)
+        finally:
+            send_evaluation(run_dir)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
 
@@ -157,25 +163,34 @@ def _run(
     parts: Path,
     saved: Saved,
     request: Request,
+    home: str,
     console: Console | None,
 ) -> dict[str, float]:
-    """Have the workers evaluate; returns what the program logged."""
+    """Have the workers evaluate; returns what the program logged.
+
+    Of a run at a URL that is one worker in this process: others could not hand over what they see.
+    """
     from bessemer.judgement.watching import Watch, Watcher
     from bessemer.training.attempts import Limits
+    from bessemer.training.here import run_here
     from bessemer.training.launch import Heard, launch
-    from bessemer.training.monitor import Monitor
+    from bessemer.training.monitor import LocalMonitor, Monitor
     from bessemer.training.worker import Job
 
     if settings.data.order == "research":
         # Only the canonical order knows which sample is which; what is judged by is not shuffled anyway.
         data = settings.data.model_copy(update={"order": "canonical"})
         settings = settings.model_copy(update={"data": data})
-    placement = place_workers(settings)
+    if home:
+        settings, placement = alone(settings)
+    else:
+        placement = place_workers(settings)
     search_path = (str(project.root),)
     watch = Watch(parts, request.split, settings.evaluation, search_path, request.weights)
     parts.mkdir(parents=True)
     heard = Heard({})
-    monitor = Monitor.start(Limits(max_failures=0))
+    limits = Limits(max_failures=0)
+    monitor = LocalMonitor(limits) if home else Monitor.start(limits)
     try:
         job = Job(
             search_path=search_path,
@@ -188,12 +203,33 @@ def _run(
             mode="evaluate",
             checkpoint=saved,
             observe=cloudpickle.dumps(functools.partial(Watcher, watch)),
+            home=home,
         )
-        launch(job, settings, TrainingScreen(console or Console(quiet=True)), heard)
+        screen = TrainingScreen(console or Console(quiet=True))
+        launch(job, settings, screen, heard, run_here if home else None)
     finally:
         with contextlib.suppress(Exception):
             monitor.stop()
     return dict(heard.metrics)
+
+
+def alone(settings: Settings) -> tuple[Settings, Placement]:
+    """Return settings and placement of one worker that needs no cluster."""
+    scaling = settings.scaling.model_copy(update={"num_workers": 1})
+    data = settings.data.model_copy(update={"source": "inline"})
+    use_gpu = torch.cuda.is_available()
+    return (
+        settings.model_copy(update={"scaling": scaling, "data": data}),
+        Placement(1, use_gpu, 1.0, float(use_gpu), 1, 0.0),
+    )
+
+
+def send_evaluation(run_dir: Path) -> None:
+    """Put what evaluations have found to the run's home, if that is elsewhere."""
+    home = home_of(run_dir)
+    if home is not None:
+        left_out = f"{EVALUATION_FOLDER}/{_WORK_FOLDER}/"
+        home.send_folder(EVALUATION_FOLDER, lambda name: not name.startswith(left_out))
 
 
 def _kept(entry: str, root: Path, parts: Path, judged: Judged, tracked: TrackedRun | None) -> Evaluation:

@@ -11,8 +11,8 @@ from bessemer.config.settings import Settings
 from bessemer.judgement.evaluation import Request
 from bessemer.judgement.marks import RUN_TAG, STEP_TAG
 from bessemer.judgement.runs import BEST, find_checkpoint, find_run
-from bessemer.tracking import check_store, find_version, tracking_uri, weights_of
-from bessemer.training.trainer import checkpoints_of, storage_folder
+from bessemer.tracking import check_store, find_version, weights_of
+from bessemer.training.storage import checkpoints_of, storage_folder, tracking_of
 
 
 def as_request(
@@ -35,8 +35,7 @@ def as_request(
         TrackingError: there is no such version, or the registry cannot be reached.
         ProjectError: its run is not here.
     """
-    storage = storage_folder(settings)
-    uri = tracking_uri(settings.tracking.uri, storage)
+    uri = tracking_of(settings, storage_folder(settings))
     check_store(uri)
     version = find_version(uri, reference)
     run = run or version.tags.get(RUN_TAG, "")

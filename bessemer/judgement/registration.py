@@ -46,7 +46,7 @@ from bessemer.tracking import (
     tags_of,
     versions,
 )
-from bessemer.training.trainer import checkpoints_of, recorded_run
+from bessemer.training.storage import checkpoints_of, place_of, recorded_run
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import Saved, State
@@ -156,7 +156,7 @@ def register(
     tags = {
         PROJECT_TAG: project.name,
         RUN_TAG: run_dir.name,
-        RUN_DIR_TAG: str(run_dir),
+        RUN_DIR_TAG: place_of(run_dir),
         STEP_TAG: str(saved.step),
         CHECKPOINT_TAG: saved.sha256,
         "bessemer.form": logged.form,

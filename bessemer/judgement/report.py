@@ -12,8 +12,8 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from bessemer.config.section import Section
 from bessemer.errors import DataError
+from bessemer.training.folders import EVALUATION_FOLDER
 
-EVALUATION_FOLDER = "evaluation"
 REPORT_FILE = "report.json"
 TABLE_FILE = "predictions.parquet"
 

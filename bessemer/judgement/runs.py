@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bessemer.config.project import Project
 from bessemer.config.settings import Settings
 from bessemer.errors import ProjectError, nearest
-from bessemer.training.folders import CHECKPOINTS_FOLDER, RECORD_FILE, SETTINGS_FILE
+from bessemer.training.folders import CHECKPOINTS_FOLDER, EVALUATION_FOLDER, RECORD_FILE, SETTINGS_FILE
 from bessemer.training.identity import identity_of
-from bessemer.training.trainer import checkpoints_of, storage_folder
+from bessemer.training.storage import checkpoints_of, home_of, place_of, runs_at_home, storage_folder
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import Saved
@@ -19,6 +20,8 @@ BEST, LAST = "best", "last"
 # What `training.identity` calls a file of code.
 _CODE = "code "
 _MOST_SHOWN = 4
+# A checkpoint counts once it has one.
+_MANIFEST = re.compile(rf"{CHECKPOINTS_FOLDER}/[^/]+/manifest\.json")
 
 
 def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint: bool = True) -> Path:
@@ -34,7 +37,38 @@ def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint:
         ProjectError: there is no such run.
     """
     folder = storage_folder(settings) / project
-    runs = sorted(
+    runs = _runs_in(folder, needs_checkpoint)
+    if "/" in name and (folder / name / CHECKPOINTS_FOLDER).is_dir():
+        return folder / name  # a trial of a search
+    names = [path.name for path in runs]
+    suffix = " with a checkpoint" if needs_checkpoint else ""
+    if name and name not in names:
+        raise ProjectError(
+            f"project {project} has no run {name!r}{suffix} in {place_of(folder)}",
+            expected=nearest(name, names) or f"one of: {', '.join(names[-5:]) or 'none yet'}",
+            todo=f"bessemer train --project {project}",
+        )
+    if not runs:
+        raise ProjectError(
+            f"project {project} has no run{suffix} in {place_of(folder)}",
+            expected="a run that was begun",
+            todo=f"bessemer train --project {project}",
+        )
+    found = runs[names.index(name)] if name else runs[-1]
+    home = home_of(found)
+    if home is not None:
+        home.fetch_records()
+        home.fetch_folder(EVALUATION_FOLDER)
+    return found
+
+
+def _runs_in(folder: Path, needs_checkpoint: bool) -> list[Path]:
+    """Return the folders of a project's runs; the one that was driven last comes last."""
+    runs = runs_at_home(folder)
+    if runs is not None:
+        wanted = _MANIFEST if needs_checkpoint else re.compile(re.escape(RECORD_FILE))
+        return [folder / name for name, objects in runs.items() if any(map(wanted.fullmatch, objects))]
+    return sorted(
         (
             path.parent
             for path in folder.glob(f"*/{CHECKPOINTS_FOLDER if needs_checkpoint else RECORD_FILE}")
@@ -42,23 +76,6 @@ def find_run(settings: Settings, project: str, name: str = "", needs_checkpoint:
         ),
         key=lambda path: path.stat().st_mtime,
     )
-    if "/" in name and (folder / name / CHECKPOINTS_FOLDER).is_dir():
-        return folder / name  # a trial of a search
-    names = [path.name for path in runs]
-    suffix = " with a checkpoint" if needs_checkpoint else ""
-    if name and name not in names:
-        raise ProjectError(
-            f"project {project} has no run {name!r}{suffix} in {folder}",
-            expected=nearest(name, names) or f"one of: {', '.join(names[-5:]) or 'none yet'}",
-            todo=f"bessemer train --project {project}",
-        )
-    if not runs:
-        raise ProjectError(
-            f"project {project} has no run{suffix} in {folder}",
-            expected="a run that was begun",
-            todo=f"bessemer train --project {project}",
-        )
-    return runs[names.index(name)] if name else runs[-1]
 
 
 def settings_file_of(run_dir: Path) -> Path:
@@ -81,7 +98,7 @@ def find_checkpoint(run_dir: Path, settings: Settings, asked: str = BEST) -> tup
     complete = store.complete()
     if not complete:
         raise ProjectError(
-            f"{run_dir} has no complete checkpoint",
+            f"{place_of(run_dir)} has no complete checkpoint",
             expected="a run that was trained for a turn of its outer loop",
         )
     if asked == LAST:

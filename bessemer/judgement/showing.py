@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from bessemer.judgement.report import EVALUATION_FOLDER, Report, Score, folder_name
+from bessemer.judgement.report import Report, Score, folder_name
+from bessemer.training.folders import EVALUATION_FOLDER
 from bessemer.utils.console import number
 
 if TYPE_CHECKING:

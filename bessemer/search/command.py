@@ -47,7 +47,8 @@ from bessemer.training.cluster import connect
 from bessemer.training.identity import identity_of
 from bessemer.training.placement import Node
 from bessemer.training.shelf import Shelf
-from bessemer.training.trainer import started, storage_folder
+from bessemer.training.storage import shared_folder
+from bessemer.training.trainer import started
 from bessemer.utils.console import guess_direction
 
 
@@ -124,7 +125,7 @@ def tune(
     job = Job(program, of_trials(settings), project, tuple(search_path), tuple(code), dict(tags or {}))
     console = console or Console(file=sys.stdout)
     question = question_of(job)
-    storage = storage_folder(settings)
+    storage = shared_folder(settings, "a search")
     if resume is not None:
         folder = find_study(storage, project, resume)
     else:
@@ -194,6 +195,7 @@ def planned(job: Job) -> tuple[Question, Plan, tuple[Node, ...]]:
         ClusterError: no Ray cluster answers.
     """
     question = question_of(job)
+    shared_folder(job.settings, "a search", is_known=True)
     nodes = connect(job.settings.cluster).nodes
     return question, plan_of(job.settings, nodes, question.num_trials), nodes
 
@@ -201,7 +203,7 @@ def planned(job: Job) -> tuple[Question, Plan, tuple[Node, ...]]:
 def search(job: Job, question: Question, folder: Path, console: Console) -> Found:
     """Begin a search, or go on with one; see `tune`."""
     settings = job.settings
-    storage = storage_folder(settings)
+    storage = shared_folder(settings, "a search")
     sign_in(settings.tracking)
     uri = tracking_uri(settings.tracking.uri, storage)
     if (folder / JOURNAL_FILE).is_file():

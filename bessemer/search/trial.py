@@ -34,15 +34,8 @@ from bessemer.training.judging import Deciding, Judging
 from bessemer.training.placement import Placement
 from bessemer.training.shelf import Shelf
 from bessemer.training.stopping import StopWish
-from bessemer.training.trainer import (
-    Resume,
-    Within,
-    fit,
-    is_complete,
-    only_driver,
-    recorded_run,
-    storage_folder,
-)
+from bessemer.training.storage import is_complete, only_driver, recorded_run, storage_folder
+from bessemer.training.trainer import Resume, Within, fit
 from bessemer.training.watchdog import EXIT_STATUS
 from bessemer.utils.events import TurnToJudge
 

@@ -26,14 +26,25 @@ Answer = TypeVar("Answer")
 _VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID")
 
 
-def tracking_uri(configured: str, storage_path: Path) -> str:
+def tracking_uri(configured: str, storage_path: Path | None) -> str:
     """Decide on the tracking store: the setting, else MLflow's variable, else a SQLite file.
 
+    Args:
+        configured: the setting; may be empty.
+        storage_path: folder for the SQLite file; None if runs are at a URL, where no database can be.
+
     Raises:
-        TrackingError: a file store, which MLflow no longer serves.
+        TrackingError: a file store, which MLflow no longer serves; or there is no place for a SQLite file.
     """
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri and storage_path is None:
+        raise TrackingError(
+            "nothing says where MLflow records runs, and checkpoint.storage_path is a URL",
+            expected="a tracking server: tracking.uri or MLFLOW_TRACKING_URI; no SQLite file can be at a URL",
+            todo="start one (`mlflow server`) and set --tracking.uri http://host:port",
+        )
     if not uri:
+        assert storage_path is not None
         return f"sqlite:///{storage_path.absolute() / DATABASE_NAME}"
     if urlsplit(uri).scheme in ("", "file"):
         raise TrackingError(

@@ -77,9 +77,18 @@ class MetricWriter:
         """Whether it has given up, and writes nothing more."""
         return self._error is not None
 
-    def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Queue a file to be kept with the run, under a folder of its artifacts."""
-        self._queue.put(lambda client: client.log_artifact(self._tracked.run_id, path, folder))
+    def log_file(self, path: Path | Callable[[], Path], folder: str | None = None) -> None:
+        """Queue a file to be kept with the run, under a folder of its artifacts.
+
+        Args:
+            path: of the file, or what brings it here when its turn comes and says where it is.
+            folder: of the artifacts, or None for their root.
+        """
+
+        def send(client: MlflowClient) -> None:
+            client.log_artifact(self._tracked.run_id, path() if callable(path) else path, folder)
+
+        self._queue.put(send)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Queue tags of the run."""

@@ -34,11 +34,13 @@ class Casualties(UserCallback):  # type: ignore[misc]
     Args:
         monitor: keeps the ledger of attempts.
         run_dir: folder of the run, for positions and logs.
+        sees_all: whether what workers on other nodes wrote there is seen here.
     """
 
-    def __init__(self, monitor: Monitor, run_dir: Path) -> None:
+    def __init__(self, monitor: Monitor, run_dir: Path, sees_all: bool = True) -> None:
         self._monitor = monitor
         self._run_dir = run_dir
+        self._sees_all = sees_all
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
         """Report when Ray noticed, dead workers and their errors.
@@ -47,7 +49,7 @@ class Casualties(UserCallback):  # type: ignore[misc]
             BessemerError: the run ends; raised here, no other workers are started.
         """
         self._monitor.send(FailureNoticed(time.time()))
-        reports = reports_of(worker_exceptions, self._run_dir)
+        reports = reports_of(worker_exceptions, self._run_dir, self._sees_all)
         for report in reports:
             if report.kind == "died" and report.step is not None:
                 _write_down(report, self._run_dir)
@@ -71,15 +73,18 @@ def nodes_to_go() -> frozenset[str]:
     return frozenset(info.preempted_node_to_ranks) if info is not None else frozenset()
 
 
-def reports_of(worker_exceptions: Mapping[int, Exception], run_dir: Path) -> list[Report]:
+def reports_of(
+    worker_exceptions: Mapping[int, Exception], run_dir: Path, sees_all: bool = True
+) -> list[Report]:
     """Say what Ray's exceptions mean.
 
     Args:
         worker_exceptions: by rank.
         run_dir: folder of the run.
+        sees_all: whether what workers on other nodes wrote there is seen here.
     """
     reports = [
-        _report(rank, error, _position_of(rank, run_dir), run_dir)
+        _report(rank, error, _position_of(rank, run_dir), run_dir, sees_all)
         for rank, error in worker_exceptions.items()
     ]
     if reports and all(report.kind == "collateral" for report in reports):
@@ -93,9 +98,14 @@ def _position_of(rank: int, run_dir: Path) -> Position | None:
     return position if position is not None and position.state != "told" else None
 
 
-def _report(rank: int, error: Exception, position: Position | None, run_dir: Path) -> Report:
+def _report(rank: int, error: Exception, position: Position | None, run_dir: Path, sees_all: bool) -> Report:
     step = position.step if position else None
-    details = details_of(position) if position else f"worker {rank}, before its first step"
+    if position is not None:
+        details = details_of(position)
+    elif sees_all:
+        details = f"worker {rank}, before its first step"
+    else:
+        details = f"worker {rank}; its step and sample ids are not known: only its own node has them"
     if isinstance(error, WorkerHealthCheckFailedError) and isinstance(
         error.health_check_failure, RayActorError
     ):

@@ -4,6 +4,9 @@ A checkpoint is a folder `step-<number>` with `state.pt` and, written last, `man
 has the size and SHA-256 of the state. A folder without a manifest was cut off and does not count; a
 state whose hash differs is passed over for the checkpoint before it. Only the main worker writes,
 from a thread of its own, after the tensors were copied; every worker reads.
+
+On object storage a manifest is put in one piece. Its state has a name of its own there, which it names:
+a worker on a lost node that goes on writing for a while cannot write over that of the one after it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import operator
 import pickle
 import re
+import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
@@ -25,8 +29,10 @@ import fsspec
 import numpy as np
 import torch
 
-from bessemer.errors import CheckpointError
+from bessemer.errors import BessemerError, CheckpointError, StorageError
 from bessemer.training.copies import Copies, revived
+from bessemer.training.objects import Patient
+from bessemer.training.urls import is_url, patiently, without_credentials
 from bessemer.utils.events import CheckpointSaved
 
 FORMAT = 5
@@ -55,6 +61,7 @@ class Saved:
         sha256: hash of its state.
         metric: value of checkpoint.best_metric when it was taken, or None.
         identity: what the run was made of when it was taken.
+        file: name of its state in the folder.
     """
 
     path: str
@@ -62,6 +69,7 @@ class Saved:
     sha256: str
     metric: float | None
     identity: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    file: str = field(default=_STATE, compare=False, repr=False)
 
 
 class CheckpointStore:
@@ -74,6 +82,7 @@ class CheckpointStore:
         note: told a sentence when something is out of the ordinary.
         identity: what the run is made of, by name; every checkpoint carries it.
         saved: told of each checkpoint that is whole, in the thread that wrote it.
+        retry_s: for how long storage at a URL is tried again while it does not answer (seconds).
     """
 
     def __init__(
@@ -84,9 +93,18 @@ class CheckpointStore:
         note: Callable[[str], None] = lambda _text: None,
         identity: Mapping[str, str] | None = None,
         saved: Callable[[CheckpointSaved], None] = lambda _event: None,
+        retry_s: float = 0.0,
     ) -> None:
         self._saved = saved
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._fs: Any
+        self._is_remote = is_url(url)
+        self._retry_s = retry_s if self._is_remote else 0.0
+        if self._is_remote:
+            self._fs = Patient(url, retry_s)
+            # Told whole: what a file system calls it lacks where it is.
+            self._root = url.rstrip("/")
+        else:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
         self._keep = keep
         self._better = better
         self._note = note
@@ -135,8 +153,9 @@ class CheckpointStore:
             return []
         found = []
         for folder in self._fs.ls(self._root, detail=False):
-            if _FOLDER.fullmatch(folder.rstrip("/").split("/")[-1]):
-                manifest = self._manifest(folder)
+            name = folder.rstrip("/").split("/")[-1]
+            if _FOLDER.fullmatch(name):
+                manifest = self._manifest(f"{self._root}/{name}" if self._is_remote else folder)
                 if manifest is not None:
                     found.append(manifest)
         return sorted(found, key=lambda saved: (saved.step, _number(saved.path)))
@@ -163,9 +182,9 @@ class CheckpointStore:
             CheckpointError: it is damaged, or holds something other than plain values and tensors.
         """
         try:
-            data = self._fs.cat_file(f"{saved.path}/{_STATE}")
-        except OSError as error:
-            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {error}") from error
+            data = self._fs.cat_file(f"{saved.path}/{saved.file}")
+        except (OSError, StorageError) as error:
+            raise CheckpointError(f"the checkpoint {saved.path} cannot be read: {_said(error)}") from error
         if hashlib.sha256(data).hexdigest() != saved.sha256:
             raise CheckpointError(
                 f"the checkpoint {saved.path} is damaged: its hash is not the one in {_MANIFEST}",
@@ -183,16 +202,18 @@ class CheckpointStore:
     def _write(self, state: State, step: int, metric: float | None, before: Callable[[], None]) -> None:
         folder, begun = self._free_folder(step), time.monotonic()
         try:
-            self._fs.makedirs(folder, exist_ok=True)
-            with self._fs.open(f"{folder}/{_STATE}", "wb") as file:
-                written = _Hashing(file)
-                _save(state, written, folder)
-            saved = Saved(folder, step, written.sha256, metric, self._identity)
+            name = _STATE
+            if self._is_remote:
+                name = f"state-{secrets.token_hex(4)}.pt"
+            else:
+                self._fs.makedirs(folder, exist_ok=True)
+            written = patiently(lambda: self._written(state, folder, name), self._retry_s)
+            saved = Saved(folder, step, written.sha256, metric, self._identity, name)
             if not self._checked:
                 # What cannot be read back must be found at the first checkpoint, not at a restart.
                 self.load(saved)
                 self._checked = True
-            manifest = {
+            manifest: dict[str, Any] = {
                 "format": FORMAT,
                 "step": step,
                 "metric": metric,
@@ -201,19 +222,33 @@ class CheckpointStore:
                 "identity": self._identity,
             }
             before()
-            self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
-            self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
+            if self._is_remote:
+                # A put is atomic there, and to move is to copy and then to remove.
+                manifest["file"] = name
+                self._fs.pipe_file(f"{folder}/{_MANIFEST}", json.dumps(manifest).encode())
+            else:
+                self._fs.pipe_file(f"{folder}/.{_MANIFEST}", json.dumps(manifest).encode())
+                self._fs.mv(f"{folder}/.{_MANIFEST}", f"{folder}/{_MANIFEST}")
             self._saved(CheckpointSaved(step, written.num_bytes, time.monotonic() - begun, time.time()))
             self._prune()
         except CheckpointError:
             raise
         except Exception as error:
-            raise CheckpointError(
-                f"a checkpoint at step {step} cannot be written to {self._root}: {error}",
-                expected="storage that can be written, with room for it",
-                todo="free some room or set checkpoint.storage_path; training goes on from the "
-                "checkpoint before",
-            ) from error
+            raise self._not_written(step, error) from (None if self._is_remote else error)
+
+    def _written(self, state: State, folder: str, name: str) -> _Hashing:
+        with self._fs.open(f"{folder}/{name}", "wb") as file:
+            written = _Hashing(file)
+            _save(state, written, folder)
+        return written
+
+    def _not_written(self, step: int, error: Exception) -> CheckpointError:
+        said = without_credentials(_said(error)) if self._is_remote else str(error)
+        return CheckpointError(
+            f"a checkpoint at step {step} cannot be written to {self._root}: {said}",
+            expected="storage that can be written, with room for it",
+            todo="free some room or set checkpoint.storage_path; training goes on from the checkpoint before",
+        )
 
     def _free_folder(self, step: int) -> str:
         """Return a folder without a whole checkpoint: one is never written over."""
@@ -234,13 +269,22 @@ class CheckpointStore:
         try:
             values = json.loads(self._fs.cat_file(f"{folder}/{_MANIFEST}"))
             return Saved(
-                folder, values["step"], values["sha256"], values["metric"], values.get("identity", {})
+                folder,
+                values["step"],
+                values["sha256"],
+                values["metric"],
+                values.get("identity", {}),
+                values.get("file", _STATE),
             )
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             self._note(f"the manifest of {folder} is damaged; it does not count")
             return None
+
+
+def _said(error: Exception) -> str:
+    return error.found if isinstance(error, BessemerError) else str(error)
 
 
 def _number(path: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CHECKPOINTS_FOLDER = "checkpoints"
+EVALUATION_FOLDER = "evaluation"
 LOGS_FOLDER = "logs"
 POSITIONS_FOLDER = "positions"
 SETTINGS_FILE = "settings.toml"

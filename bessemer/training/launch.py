@@ -31,7 +31,7 @@ from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.gauges import Gauges
 from bessemer.training.judging import Judge
 from bessemer.training.relay import Recorder
-from bessemer.training.worker import Job, train_worker
+from bessemer.training.worker import Job, home_of, train_worker
 from bessemer.utils.console import TrainingScreen
 from bessemer.utils.events import Event, ProgramEnded, Tally, TurnEnded, TurnToJudge
 
@@ -111,7 +111,9 @@ def launch(
     failure: BaseException | None = None
     heard.books.asked_at = time.time()
     done = threading.Event()
-    recorder = Recorder(job.tracked, settings.tracking, job.monitor) if job.tracked is not None else None
+    recorder = None
+    if job.tracked is not None:
+        recorder = Recorder(job.tracked, settings.tracking, job.monitor, home_of(job, settings))
     listener = threading.Thread(
         target=_listen,
         args=(job, recorder, heard, screen, done, judge),
@@ -175,13 +177,15 @@ def _trainer(job: Job, scaling: Scaling) -> TorchTrainer:
         ),
         run_config=ray.train.RunConfig(
             name=job.run_dir.name,
+            # Ray's own notes, by its controller on this node: no checkpoint goes through Ray, and of a run
+            # at a URL nothing is kept here that another node or driver would need.
             storage_path=str(job.run_dir.parent),
             # Failures are counted by the ledger, which knows what Ray takes for one and is none; it ends
             # the run through the callback.
             failure_config=ray.train.FailureConfig(
                 max_failures=-1, max_preemption_failures=scaling.max_preemptions
             ),
-            callbacks=[Casualties(job.monitor, job.run_dir)],
+            callbacks=[Casualties(job.monitor, job.run_dir, sees_all=not job.home)],
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )

@@ -13,6 +13,7 @@ from io import TextIOBase
 from pathlib import Path
 from typing import TextIO
 
+from bessemer.training.home import Home
 from bessemer.training.monitor import Monitor
 from bessemer.training.relay import Writer
 from bessemer.utils.events import Event
@@ -24,10 +25,14 @@ class Outlet:
     Args:
         writer: has MLflow written, or None to record nothing.
         monitor: tells the driver, or None to tell nobody.
+        home: where files go that the driver has to find, if it does not see the folder of this node.
     """
 
-    def __init__(self, writer: Writer | None = None, monitor: Monitor | None = None) -> None:
+    def __init__(
+        self, writer: Writer | None = None, monitor: Monitor | None = None, home: Home | None = None
+    ) -> None:
         self._writer = writer
+        self._home = home
         self._monitor = monitor
         self.muted = False
 
@@ -44,7 +49,8 @@ class Outlet:
     def file(self, path: Path, folder: str) -> None:
         """Keep a copy of a file with the MLflow run."""
         if self._writer is not None and not self.muted:
-            self._writer.log_file(path, folder)
+            kept = path if self._home is None else Path(self._home.send_file(path))
+            self._writer.log_file(kept, folder)
 
     def tags(self, tags: dict[str, str]) -> None:
         """Set tags of the MLflow run."""

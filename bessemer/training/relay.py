@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from bessemer.config.settings import Tracking
 from bessemer.errors import BessemerError
 from bessemer.tracking import MetricWriter, TrackedRun
+from bessemer.training.home import Home
 from bessemer.training.monitor import Monitor
 from bessemer.utils.machine import MachineMeter
 from bessemer.utils.records import Barrier, Begun, KeptFile, Points, Record, Tags
@@ -165,9 +167,13 @@ class Recorder:
         tracked: the run.
         settings: how it is written.
         monitor: told what is written.
+        home: where the workers put files, if this machine does not see their folders.
     """
 
-    def __init__(self, tracked: TrackedRun, settings: Tracking, monitor: Monitor) -> None:
+    def __init__(
+        self, tracked: TrackedRun, settings: Tracking, monitor: Monitor, home: Home | None = None
+    ) -> None:
+        self._home = home
         self._tracked = tracked
         self._settings = settings
         self._monitor = monitor
@@ -186,7 +192,7 @@ class Recorder:
                 case Points():
                     writer.log_points(record.values)
                 case KeptFile():
-                    writer.log_file(record.path, record.folder)
+                    writer.log_file(self._here(record.path), record.folder)
                 case Tags():
                     writer.set_tags(record.values)
                 case Barrier():
@@ -203,6 +209,10 @@ class Recorder:
                 self._writer.close()
         finally:
             self._tellers.shutdown()
+
+    def _here(self, path: Path) -> Path | Callable[[], Path]:
+        home = self._home
+        return path if home is None else partial(home.fetch_kept, path.as_posix())
 
     def _writer_of_attempt(self, resumed: bool) -> MetricWriter:
         if self._writer is None or self._writer.has_failed:

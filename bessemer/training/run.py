@@ -336,8 +336,13 @@ class Run:
     def saved(self, name: str | os.PathLike[str]) -> Path:
         """Return where `save` wrote a file, once the main worker has written it; call it on every worker."""
         self._session.settle()
-        self._session.group.gather_objects(None)
-        return inside(self.output_dir, name)
+        target, home = inside(self.output_dir, name), self._session.given.home
+        if home is not None and self.is_main and not self._session.outlet.muted and target.is_file():
+            home.send_file(target)
+        nodes = self._session.group.gather_objects(home.node if home is not None else None)
+        if home is not None and home.node != nodes[0]:
+            home.fetch_file(target.relative_to(self.output_dir).as_posix())
+        return target
 
     def copy(self, name: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
         """Copy a file that `save` wrote, as `shutil.copyfile` would, and keep the copy with the run.

@@ -8,7 +8,7 @@ together in `snapshots`, how a restart finds its place is in `replay` and `arriv
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -395,9 +395,20 @@ class Session:
             store = self.given.store
             if store is not None and self.group.rank == 0:
                 metric = self._best_metric() if entered is None else None
-                store.save(state, self.hooks.step, metric, self.outlet.barrier())
+                store.save(state, self.hooks.step, metric, self._before_it_counts())
         if self.schedule.stop:
             raise RunStopped
+
+    def _before_it_counts(self) -> Callable[[], None]:
+        """Return what waits until all that left the program before a checkpoint is safe."""
+        recorded, home = self.outlet.barrier(), self.given.home
+
+        def wait() -> None:
+            recorded()
+            if home is not None:
+                home.send()
+
+        return wait
 
     def _best_metric(self) -> float | None:
         chosen = self.given.settings.checkpoint.best_metric

@@ -12,6 +12,7 @@ import torch
 from bessemer.config.settings import Settings
 from bessemer.data.feed import OpenSource
 from bessemer.training.checkpoints import CheckpointStore, State
+from bessemer.training.home import Home
 from bessemer.training.judging import Deciding
 from bessemer.training.observing import Observer
 from bessemer.training.outlet import Outlet
@@ -57,6 +58,7 @@ class Surroundings:
         deciding: the turns at which the main worker asks whether the run ends; None: nobody judges it.
         ends_after: tells somebody of a turn; returns whether the run ends after it.
         explores: whether optimizers keep this run's options when they take another run's state.
+        home: of a run at a URL, where what the program saves is put; None: the folder is all there is.
     """
 
     settings: Settings
@@ -78,3 +80,4 @@ class Surroundings:
     deciding: Deciding | None = None
     ends_after: Callable[[TurnToJudge], bool] = lambda _turn: False
     explores: bool = False
+    home: Home | None = None

@@ -8,9 +8,7 @@ do the job, and closes everything. How the job runs on Ray is in `launch`, what 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import secrets
 import signal
 import sys
 import threading
@@ -20,14 +18,14 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from rich.console import Console
 
 from bessemer.config.loading import fields_of, to_toml, value_at
 from bessemer.config.settings import Settings
-from bessemer.errors import RunStoppedError, SettingsError, StorageError
+from bessemer.errors import RunStoppedError
 from bessemer.tracking import (
     PendingRun,
     Status,
@@ -38,34 +36,41 @@ from bessemer.tracking import (
     open_run,
     patiently,
     reopen_run,
-    sign_in,
-    tracking_uri,
 )
 from bessemer.training.account import Account, Books
 from bessemer.training.attaching import attach_logs
 from bessemer.training.chronicle import Chronicle, State
 from bessemer.training.folders import (
-    CHECKPOINTS_FOLDER,
-    LOCK_FILE,
     LOGS_FOLDER,
     RAY_SNAPSHOT_FILE,
-    RECORD_FILE,
     RESULT_FILE,
     SETTINGS_FILE,
 )
 from bessemer.training.identity import check_same, identity_of
 from bessemer.training.judging import Judging
+from bessemer.training.lease import Lease
 from bessemer.training.placement import Placement, decide_placement
 from bessemer.training.stopping import StopWish
+from bessemer.training.storage import (
+    artifacts_of,
+    checkpoints_of,
+    home_of,
+    make_run_dir,
+    only_driver,
+    place_of,
+    record_run,
+    recorded_run,
+    storage_folder,
+    tracking_of,
+    write_record,
+)
 from bessemer.utils.console import TrainingScreen
-from bessemer.utils.files import write_whole
 
 if TYPE_CHECKING:
-    from bessemer.training.checkpoints import CheckpointStore, Saved
+    from bessemer.training.checkpoints import Saved
     from bessemer.training.monitor import Monitor
     from bessemer.training.shelf import Shelf
 
-_PROBE_BYTES = 64 * 1024
 _NOTE: Any = {"style": "yellow", "markup": False, "highlight": False, "soft_wrap": True}
 
 
@@ -174,8 +179,8 @@ def fit(
     identity = identity_of(settings, code, tags or {})
     project = project or getattr(program, "__name__", str(program))
     storage = storage_folder(settings, is_known=within is not None)
-    sign_in(settings.tracking)
-    uri = tracking_uri(settings.tracking.uri, storage)
+    uri = tracking_of(settings, storage)
+    artifacts = artifacts_of(uri, storage)
     if resume is not None and not (resume.allow_drift or resume.explores):
         for saved in checkpoints_of(resume.run_dir, settings).complete()[-1:]:
             check_same(saved.identity, identity, Path(saved.path).name)
@@ -193,47 +198,58 @@ def fit(
     from bessemer.training.worker import Job
 
     run_dir = resume.run_dir if resume else make_run_dir(storage, project, settings.tracking.run_name)
-    lock = only_driver(run_dir)
-    settings_toml = to_toml(settings)
-    _write(run_dir / SETTINGS_FILE, settings_toml)
-    recorded = recorded_run(run_dir) if resume else None
-    # How it is searched is no parameter of a trial, and may change when the search goes on.
-    parameters = {
-        dotted: value_at(settings, dotted)
-        for dotted, _ in fields_of(type(settings))
-        if not (is_part and dotted.startswith("tuning."))
-    }
-    tracked: TrackedRun
-    if recorded is not None:
-        tracked = recorded
-        reopen_run(tracked)
-        # Ray's own notes of an earlier driver would have it look for what is no longer asked for.
-        (run_dir / RAY_SNAPSHOT_FILE).unlink(missing_ok=True)
-        if is_part and not (resume is not None and resume.explores):
-            # It may have been killed before it had said what it is made of.
-            within.later(lambda: describe_run(tracked, parameters, settings_toml))
-    else:
-        experiment = settings.tracking.experiment or project
-        own_tags = {"bessemer.project": project, "bessemer.run_dir": str(run_dir), **(tags or {})}
-
-        def opened() -> TrackedRun:
-            make = partial(open_run, uri, experiment, run_dir.name, own_tags, storage)
-            made = patiently(make, settings.tracking.retry_s) if is_part else make()
-            record_run(run_dir, made)
-            describe_run(made, parameters, settings_toml)
-            return made
-
-        if within.here:
-            tracked = pending = PendingRun(uri, run_dir.name, opened)
-            within.later(pending.open)
+    retry_s = settings.checkpoint.retry_s
+    lock = only_driver(run_dir, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    with contextlib.ExitStack() as held:
+        held.callback(lock.close)
+        claim = lock.claim if isinstance(lock, Lease) else None
+        home = home_of(run_dir, retry_s, claim)
+        settings_toml = to_toml(settings)
+        write_record(run_dir, SETTINGS_FILE, settings_toml, retry_s)
+        recorded = recorded_run(run_dir) if resume else None
+        # How it is searched is no parameter of a trial, and may change when the search goes on.
+        parameters = {
+            dotted: value_at(settings, dotted)
+            for dotted, _ in fields_of(type(settings))
+            if not (is_part and dotted.startswith("tuning."))
+        }
+        tracked: TrackedRun
+        if recorded is not None:
+            tracked = recorded
+            reopen_run(tracked)
+            # Ray's own notes of an earlier driver would have it look for what is no longer asked for.
+            (run_dir / RAY_SNAPSHOT_FILE).unlink(missing_ok=True)
+            if is_part and not (resume is not None and resume.explores):
+                # It may have been killed before it had said what it is made of.
+                within.later(lambda: describe_run(tracked, parameters, settings_toml))
         else:
-            tracked = opened()
-    status: Status = "FAILED"
-    name = _name_of(run_dir, storage / project)
-    chronicle = Chronicle(run_dir, name, settings.tracking.log_level, is_brief=within.here)
-    heard = Heard({}, books=Books(called_at), chronicle=chronicle)
-    limits, logs = Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER))
-    monitor = LocalMonitor(limits, logs) if within.here else Monitor.start(limits, logs)
+            experiment = settings.tracking.experiment or project
+            own_tags = {"bessemer.project": project, "bessemer.run_dir": place_of(run_dir), **(tags or {})}
+
+            def opened() -> TrackedRun:
+                make = partial(open_run, uri, experiment, run_dir.name, own_tags, artifacts)
+                made = patiently(make, settings.tracking.retry_s) if is_part else make()
+                record_run(run_dir, made)
+                describe_run(made, parameters, settings_toml)
+                return made
+
+            if within.here:
+                tracked = pending = PendingRun(uri, run_dir.name, opened)
+                within.later(pending.open)
+            else:
+                tracked = opened()
+        status: Status = "FAILED"
+        name = _name_of(run_dir, storage / project)
+        chronicle = Chronicle(run_dir, name, settings.tracking.log_level, is_brief=within.here)
+        heard = Heard({}, books=Books(called_at), chronicle=chronicle)
+        limits, logs = Limits.of(settings.scaling), str(shown_path(run_dir / LOGS_FOLDER))
+        if home is not None:
+            logs += f" and {home.url}/{LOGS_FOLDER}"
+        monitor = LocalMonitor(limits, logs) if within.here else Monitor.start(limits, logs)
+        if isinstance(lock, Lease):
+            lock.on_lost = monitor.lose_driver
+        # From here on it is closed when the run ends.
+        held.pop_all()
     judging = within.judging
     try:
         job = Job(
@@ -254,6 +270,8 @@ def fit(
             project=project,
             run_name=name,
             attempts_before=chronicle.attempts_before,
+            home=home.url if home is not None else "",
+            claim=claim,
         )
         execute = run_here if within.here else None
         with (
@@ -277,15 +295,18 @@ def fit(
         account = heard.books.account(time.time())
         ended = {"bessemer.attempts": str(heard.num_attempts)}
         chronicle.end(_state_of(status, heard.stopped_at))
+        if home is not None:
+            home.send_logs()
 
         def closed() -> None:
             close_run(tracked, status, ended, account.metrics(), account.last_step)
-            if (
-                not within.here
-            ):  # trials that take less time than to send their logs have them in their folders
+            # Trials that take less time than to send their logs have them in their folders.
+            if not within.here:
                 attach_logs(tracked, run_dir, lambda text: console.print(f"note: {text}", **_NOTE))
 
         within.later(closed)
+        if home is not None:
+            home.close()
         lock.close()
     if heard.stopped_at is not None:
         raise RunStoppedError(
@@ -304,33 +325,8 @@ def fit(
         first_step_at=heard.first_step_at,
         account=account,
     )
-    _write(run_dir / RESULT_FILE, json.dumps(asdict(outcome), indent=2, default=str) + "\n")
+    write_record(run_dir, RESULT_FILE, json.dumps(asdict(outcome), indent=2, default=str) + "\n", retry_s)
     return outcome
-
-
-def only_driver(run_dir: Path) -> IO[str]:
-    """Make sure that no other process drives a run; returns what holds it, until it is closed.
-
-    Raises:
-        StorageError: another driver trains this run.
-    """
-    lock = open(run_dir / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 (held as long as the run)
-    # `bessemer status` holds it for a moment when it looks.
-    for pause_s in (0.05, 0.2, None):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if pause_s is not None:
-                time.sleep(pause_s)
-                continue
-        lock.close()
-        raise StorageError(
-            f"the run {run_dir.name} is being trained by another process",
-            expected="one driver of a run at a time",
-            todo="wait until it ends, or stop it",
-        )
-    return lock
 
 
 def _name_of(run_dir: Path, folder: Path) -> str:
@@ -399,91 +395,3 @@ def place_workers(settings: Settings) -> Placement:
 
     connection = connect(settings.cluster)
     return decide_placement(settings.scaling, settings.data, connection.nodes)
-
-
-def storage_folder(settings: Settings, is_known: bool = False) -> Path:
-    """Return the folder of all runs, made if it is not there.
-
-    Args:
-        settings: say where it is.
-        is_known: whether it was seen to be writable before.
-
-    Raises:
-        StorageError: it cannot be made or written.
-    """
-    configured = settings.checkpoint.storage_path
-    if "://" in configured:
-        raise SettingsError(
-            f"checkpoint.storage_path = {configured!r} is a URL",
-            expected="a folder that every node can reach",
-            todo="mount the storage, or use a shared file system",
-        )
-    storage = Path(configured).expanduser().absolute()
-    if is_known:
-        return storage
-    probe = storage / f".probe-{secrets.token_hex(4)}"
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x" * _PROBE_BYTES)
-    except OSError as error:
-        raise StorageError(
-            f"the storage folder {storage} cannot be written: {error.strerror or error}",
-            expected="a folder with write permission and room for checkpoints",
-            todo="set --checkpoint.storage-path to another folder, or free some room",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
-    return storage
-
-
-def make_run_dir(storage: Path, project: str, name: str = "") -> Path:
-    """Make the folder of a new run; its name is the time and four random digits unless given.
-
-    Raises:
-        StorageError: a run of that name exists.
-    """
-    name = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    run_dir = storage / project / name
-    try:
-        run_dir.mkdir(parents=True)
-    except FileExistsError:
-        raise StorageError(
-            f"there is a run {name} of {project} already: {run_dir}",
-            expected="a name that is not taken",
-            todo="choose another tracking.run_name, or leave it empty",
-        ) from None
-    return run_dir
-
-
-def record_run(run_dir: Path, tracked: TrackedRun) -> None:
-    """Write down beside a run's checkpoints where it is tracked."""
-    _write(run_dir / RECORD_FILE, json.dumps(asdict(tracked), indent=2) + "\n")
-
-
-def _write(target: Path, text: str) -> None:
-    """Write a text whole: a kill in the middle must not leave an empty file."""
-    write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def recorded_run(run_dir: Path) -> TrackedRun | None:
-    """Return where a run is tracked, if that was written down."""
-    file = run_dir / RECORD_FILE
-    return TrackedRun(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
-
-
-def is_complete(run_dir: Path) -> bool:
-    """Whether a run has come to its end."""
-    return (run_dir / RESULT_FILE).is_file()
-
-
-def checkpoints_of(run_dir: Path, settings: Settings) -> CheckpointStore:
-    """Return the checkpoints of a run, for reading."""
-    from bessemer.training.checkpoints import CheckpointStore, comparison
-
-    checkpoint = settings.checkpoint
-    return CheckpointStore(
-        str(run_dir / CHECKPOINTS_FOLDER),
-        checkpoint.keep,
-        comparison(checkpoint.best_metric, checkpoint.best_mode),
-    )

@@ -13,7 +13,7 @@ from bessemer.errors import CheckpointError
 from bessemer.training.folders import RESULT_FILE
 from bessemer.training.identity import identity_of
 from bessemer.training.inspection import loaders_of
-from bessemer.training.trainer import checkpoints_of, storage_folder
+from bessemer.training.storage import checkpoints_of, home_of, runs_at_home, storage_folder
 
 
 def unchanged_run(
@@ -31,10 +31,9 @@ def unchanged_run(
     the data, class, length and 64 samples are compared, as a run that is gone on with does.
     """
     identity = identity_of(settings, code, tags or {})
-    complete = (storage_folder(settings) / project).glob(f"*/{RESULT_FILE}")
     now: Mapping[int, str] | None = None
-    for file in sorted(complete, key=lambda path: path.stat().st_mtime, reverse=True):
-        checkpoints = checkpoints_of(file.parent, settings)
+    for run_dir in reversed(_complete_runs(storage_folder(settings) / project)):
+        checkpoints = checkpoints_of(run_dir, settings)
         newest = checkpoints.complete()[-1:]
         if not newest or dict(newest[0].identity) != identity:
             continue
@@ -44,8 +43,21 @@ def unchanged_run(
             continue
         now = _fingerprints(program, settings, search_path) if now is None else now
         if all(now.get(number) == found for number, found in saved.items() if number in now):
-            return file.parent
+            home = home_of(run_dir)
+            if home is not None:
+                home.fetch_records()
+            return run_dir
     return None
+
+
+def _complete_runs(folder: Path) -> list[Path]:
+    """Return the folders of a project's runs that came to their end, oldest first."""
+    runs = runs_at_home(folder)
+    if runs is not None:
+        return [folder / name for name, objects in runs.items() if RESULT_FILE in objects]
+    return [
+        file.parent for file in sorted(folder.glob(f"*/{RESULT_FILE}"), key=lambda path: path.stat().st_mtime)
+    ]
 
 
 def _fingerprints(

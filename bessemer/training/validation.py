@@ -48,9 +48,9 @@ from bessemer.data.validation.verdict import (
     with_verdict,
 )
 from bessemer.errors import BessemerError, NoLoaderError, ProjectError
-from bessemer.tracking import log_validation, tracking_uri
+from bessemer.tracking import log_validation
 from bessemer.training.inspection import loaders_of
-from bessemer.training.trainer import storage_folder
+from bessemer.training.storage import artifacts_of, storage_folder, tracking_of
 
 # Changes when the checks find something else in the same data.
 _VERSION = 1
@@ -313,9 +313,9 @@ def _record(project: Project, settings: Settings, report: Report, files: Sequenc
     tags = {"bessemer.project": project.name, "bessemer.stage": "validation"}
     try:
         storage = storage_folder(settings)
-        uri = tracking_uri(settings.tracking.uri, storage)
+        uri = tracking_of(settings, storage)
         experiment = settings.tracking.experiment or project.name
-        log_validation(uri, experiment, metrics, tags, to_toml(settings), files, storage)
+        log_validation(uri, experiment, metrics, tags, to_toml(settings), files, artifacts_of(uri, storage))
     except BessemerError as error:
         return f"the report is not in MLflow: {error.found}"
     return ""

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from bessemer.tracking import TrackedRun, log_model, sign_in
 from bessemer.training.attempts import details_of
 from bessemer.training.checkpoints import CheckpointStore, Saved, State, comparison
 from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.home import Home, folder_of
 from bessemer.training.judging import Deciding
 from bessemer.training.last_words import crashes_written, mark, opened_position
+from bessemer.training.lease import Claim
 from bessemer.training.monitor import Attempt, Monitor
 from bessemer.training.notices import Notices, sigterm_noted
 from bessemer.training.observing import Observer
@@ -84,6 +86,8 @@ class Job:
         project: name of the project.
         run_name: of the run; of a trial with its search. By default that of the folder.
         attempts_before: attempts that began under earlier drivers (count).
+        home: URL of the run, if nodes do not share its folder; each has one of its own then.
+        claim: the lease of the driver, of a run at a URL that is trained.
     """
 
     search_path: tuple[str, ...]
@@ -108,10 +112,25 @@ class Job:
     run_name: str = ""
     attempts_before: int = 0
 
+    home: str = ""
+    claim: Claim | None = None
+
     @property
     def name(self) -> str:
         """Name of the run."""
         return self.run_name or self.run_dir.name
+
+    @property
+    def checkpoints(self) -> str:
+        """Where its checkpoints are: a path or a URL."""
+        return f"{self.home}/{CHECKPOINTS_FOLDER}" if self.home else str(self.run_dir / CHECKPOINTS_FOLDER)
+
+
+def home_of(job: Job, settings: Settings) -> Home | None:
+    """Return where what the program saves is put; None if the job's folder is all there is."""
+    if not job.home or job.mode != "train":
+        return None
+    return Home(job.home, job.run_dir, settings.checkpoint.retry_s, job.claim)
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -135,7 +154,8 @@ def train_worker(config: dict[str, Any]) -> None:
         # Once, at the end: Ray Train polls reports every now and then and holds a single one.
         ray.train.report(
             {"step": saved.step},
-            checkpoint=ray.train.Checkpoint(saved.path),
+            # One that is elsewhere is none of Ray's.
+            checkpoint=None if job.home else ray.train.Checkpoint(saved.path),
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
         )
 
@@ -169,6 +189,26 @@ def run_job(
     """
     sys.path[:0] = [folder for folder in job.search_path if folder not in sys.path]
     settings: Settings = cloudpickle.loads(job.settings)
+    if job.home and job.mode == "train":
+        # The driver's folder is on another node, and may have another name there.
+        job = replace(job, run_dir=folder_of(job.home))
+    home = home_of(job, settings)
+    try:
+        return _run_job(job, settings, home, group, device, open_source, tell)
+    finally:
+        if home is not None:
+            home.send_logs()
+
+
+def _run_job(
+    job: Job,
+    settings: Settings,
+    home: Home | None,
+    group: Group,
+    device: torch.device,
+    open_source: OpenSource | None,
+    tell: Callable[[Tally], None],
+) -> Saved | None:
     checkpoint = settings.checkpoint
     attempt = group.broadcast_object(_begun(job, settings) if group.rank == 0 else None)
     if attempt.give_up is not None:
@@ -176,17 +216,22 @@ def run_job(
     trains, monitor = job.mode == "train", job.monitor
     outlet, stopwatch = Outlet(), Stopwatch(tell)
     if group.rank == 0:
-        outlet = Outlet(_writer(job, settings, attempt), job.monitor)
+        outlet = Outlet(_writer(job, settings, attempt), job.monitor, home)
         if monitor is not None:
             stopwatch = Stopwatch(partial(_tell_both, monitor, tell), attempt.number, attempt.reached)
     store = CheckpointStore(
-        str(job.run_dir / CHECKPOINTS_FOLDER),
+        job.checkpoints,
         checkpoint.keep,
         better=comparison(checkpoint.best_metric, checkpoint.best_mode),
         note=lambda text: outlet.event(Note(text)),
         identity=job.identity,
+        retry_s=checkpoint.retry_s,
         saved=monitor.send if monitor is not None else lambda _event: None,
     )
+    if home is not None:
+        home.fetch()
+        # Nobody writes there before all workers of its node have what was there.
+        group.gather_objects(None)
     state = _starting_state(job, store, group)
     if group.rank == 0:
         step = state["step"] if state else None
@@ -218,6 +263,7 @@ def run_job(
         deciding=job.deciding if trains else None,
         ends_after=partial(_ends_after, monitor) if monitor is not None else lambda _turn: False,
         explores=job.explores,
+        home=home,
     )
     seed_generators(settings.data.seed)
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
@@ -251,6 +297,8 @@ def run_job(
             _failed(job, session, failure)
             return None
         store.close()
+        if home is not None and group.rank == 0:
+            home.send()
         best = group.broadcast_object(store.best() if group.rank == 0 else None)
         if group.rank == 0:
             outlet.tags(_facts(session))
@@ -315,7 +363,7 @@ def _begun(job: Job, settings: Settings) -> Attempt:
     """Count the attempt, and wait before it if the ones before it failed in a row."""
     if job.monitor is None:
         return Attempt(1, None)
-    store = CheckpointStore(str(job.run_dir / CHECKPOINTS_FOLDER), settings.checkpoint.keep)
+    store = CheckpointStore(job.checkpoints, settings.checkpoint.keep, retry_s=settings.checkpoint.retry_s)
     complete = store.complete() if job.mode == "train" else []
     attempt = job.monitor.begin_attempt(complete[-1].step if complete else None)
     time.sleep(attempt.wait_s)

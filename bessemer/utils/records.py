@@ -33,7 +33,7 @@ class KeptFile:
     """A file to keep with the run.
 
     Attributes:
-        path: where every node finds it.
+        path: where every node finds it; of a run at a URL, its name in the run.
         folder: of the run's artifacts, or None for their root.
     """
 

@@ -31,7 +31,7 @@ from bessemer.tracking import create_version, open_run, tracking_uri, versions
 from bessemer.tracking.store import in_use
 from bessemer.training.checkpoints import CheckpointStore, Saved, comparison
 from bessemer.training.identity import identity_of
-from bessemer.training.trainer import record_run
+from bessemer.training.storage import record_run
 from runs import run_program
 
 PACKAGE = "judged_by_a_test"
