@@ -30,7 +30,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 _WARM_STEPS = 20
-_GLOBAL_BATCH = 64
+_GLOBAL_BATCH = int(os.environ.get("BENCHMARK_BATCH", "64"))
 _STEPS = {"cnn": 200, "mlp": 80}
 GOALS = {"cnn1": 1.03, "mlp1": 1.03, "cnn2": 1.02, "mlp2": 1.02}
 MEMORY_BOUND = 1.3

@@ -272,6 +272,7 @@ VERBS = {
         "--only",
         "--project",
         "--seed",
+        "--storage",
         "--workers",
         "-p",
     ],

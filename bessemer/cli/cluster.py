@@ -163,34 +163,34 @@ def drill(
     every_steps: Annotated[int, typer.Option("--every-steps", help="Steps between checkpoints.")] = 7,
     seed: Annotated[int, typer.Option("--seed", help="Chooses the moments of the strikes.")] = 0,
     limit_s: Annotated[float, typer.Option("--limit-s", help="Longest time of one job (seconds).")] = 600.0,
+    storage: Annotated[
+        list[str] | None,
+        typer.Option("--storage", help="volume, s3; may be repeated; default: both."),
+    ] = None,
     image: Annotated[str, typer.Option("--image", help="Of the nodes; default: what make build makes.")] = "",
     json_output: JsonOption = False,
 ) -> None:
     """Kill, cut off and restart nodes of a cluster of containers; exit status 1 if any number changes by it.
 
-    The cluster is the drill's own, beside any other, and is removed at the end.
+    The clusters are the drill's own, beside any other, and are removed at the end.
     """
     import json
     from dataclasses import asdict
 
     from bessemer.config.settings import Settings
     from bessemer.deployment.image import image_name
-    from bessemer.drill.ground import RUNS, started_ground
-    from bessemer.drill.on_cluster import Plan, chosen_on_nodes, drill_on
+    from bessemer.drill.on_cluster import Grounds, chosen_plans, drill_cluster
     from bessemer.drill.submitted import Course
     from bessemer.drill.table import announced, show_verdicts
 
     console = console_for(json_output)
-    disturbances = chosen_on_nodes(only or [])
+    plans = chosen_plans(storage or [], workers or [], only or [], seed)
     chosen = ready(project, console)
     settings = sections(chosen, context.args, None)
-    deploy = {"worker_nodes": nodes, "max_worker_nodes": nodes}
-    made = Settings().model_copy(update={"deploy": settings.deploy.model_copy(update=deploy)})
-    course = Course(project, chosen.name, RUNS, tuple(context.args), every_steps, limit_s)
-    plan = Plan(tuple(workers or (2, 3)), disturbances, seed)
+    course = Course(project, chosen.name, tuple(context.args), every_steps, limit_s)
+    grounds = Grounds(settings.deploy, nodes, image or image_name(Settings()))
     tell = announced(console, quiet=json_output)
-    with started_ground(made, "bessemer-drill", image or image_name(Settings())) as ground:
-        verdicts = drill_on(ground, course, settings, plan, tell)
+    verdicts = drill_cluster(grounds, course, settings, plans, tell)
     if json_output:
         print(json.dumps([asdict(verdict) for verdict in verdicts]))
     else:

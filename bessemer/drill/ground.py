@@ -10,24 +10,41 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bessemer.config.settings import Settings
-from bessemer.deployment.compose import MLFLOW_USER, SECRETS_HERE, compose_text
+from bessemer.deployment.compose import MLFLOW_USER, SECRETS_HERE, STORAGE_SECRETS, compose_text
+from bessemer.deployment.image import HOME, image_name
+from bessemer.deployment.storage import storage_of
+from bessemer.drill.docker import docker
 from bessemer.drill.heads import free_port
-from bessemer.drill.training import DrillError, step_of
+from bessemer.drill.kept import InBucket, InVolume, Kept
+from bessemer.drill.training import DrillError
 from bessemer.remote.containers import COMPOSE_FILE, Containers, bring_up, take_down, wait_for_nodes
 from bessemer.remote.named import COMPOSE, Target, find_target
-from bessemer.training.folders import CHECKPOINTS_FOLDER, LOGS_FOLDER
+from bessemer.training.folders import LOGS_FOLDER
 
-RUNS = "/app/runs"
 _READY_WITHIN_S = 300.0
-_DOCKER_WITHIN_S = 120.0
+# The S3-compatible server of moto, in a container of the image that has the tools.
+_BUCKET_PORT = 5000
+_BUCKET_COMPOSE = """\
+services:
+  bucket:
+    image: {image}
+    command: moto_server --host 0.0.0.0 --port {inside}
+    ports: ["127.0.0.1:{outside}:{inside}"]
+    read_only: true
+    tmpfs: [/tmp]
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    healthcheck: {{disable: true}}
+"""
+_KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill-of-containers"}
 _RUNNING_WORKER = "ray::RayTrainWorker"
 
 
@@ -39,11 +56,13 @@ class Ground:
         cluster: its containers.
         target: how jobs come to it.
         folder: of this machine, for what is copied out of it.
+        kept: where its runs are.
     """
 
     cluster: Containers
     target: Target
     folder: Path
+    kept: Kept
 
     @property
     def settings(self) -> Settings:
@@ -93,19 +112,19 @@ class Ground:
         Raises:
             DrillError: it has said nothing.
         """
-        log = f"{run_dir}/{LOGS_FOLDER}/worker-{rank}.jsonl"
-        text = docker("exec", self.head(), "tail", "-n", "1", log, check=False)
-        try:
-            return str(json.loads(text)["node"])
-        except (ValueError, KeyError, TypeError):
-            raise DrillError(f"worker {rank} has written nothing to {log}: {text.strip()}") from None
-
-    def newest_step(self, run_dir: str) -> int:
-        """Return the step of the newest complete checkpoint of a run, or 0."""
-        folder = f"{run_dir}/{CHECKPOINTS_FOLDER}"
-        script = f'for f in "{folder}"/step-*/manifest.json; do [ -f "$f" ] && dirname "$f"; done'
-        listed = docker("exec", self.head(), "sh", "-c", script, check=False)
-        return max((step_of(Path(line)) for line in listed.split() if "step-" in line), default=0)
+        inner = f"{run_dir.rpartition('/')[2]}/{LOGS_FOLDER}/worker-{rank}.jsonl"
+        places = (f"{HOME}/.cache", run_dir if run_dir.startswith("/") else HOME)
+        find = f"find {places[0]} {places[1]} -path '*/{inner}' 2>/dev/null | head -n 1"
+        said = []
+        for node in self.containers_of("worker"):
+            # Of storage that all nodes share, each node has the same file.
+            text = docker("exec", node, "sh", "-c", f'tail -n 1 "$({find})"', check=False)
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                line = json.loads(text)
+                said.append((str(line["time"]), str(line["node"])))
+        if not said:
+            raise DrillError(f"no node has a log of worker {rank} of {run_dir}")
+        return max(said)[1]
 
     def fetch(self, run_dir: str) -> Path:
         """Copy the folder of a run out of the cluster; return where it is now.
@@ -113,9 +132,9 @@ class Ground:
         Raises:
             DrillError: it is not there.
         """
-        target = self.folder / "fetched" / run_dir.strip("/").replace("/", "-")
+        target = self.folder / "fetched" / run_dir.rpartition("/")[2]
         target.parent.mkdir(parents=True, exist_ok=True)
-        docker("cp", f"{self.head()}:{run_dir}", str(target))
+        self.kept.fetch(run_dir, target)
         return target
 
     def wait_for_nodes(self, num_nodes: int) -> None:
@@ -132,7 +151,7 @@ def started_ground(settings: Settings, name: str, image: str) -> Iterator[Ground
     """Start a cluster of containers, and remove it with all that it held.
 
     Args:
-        settings: what its nodes have.
+        settings: what its nodes have; with a URL of S3 for storage, a server of that is started too.
         name: of the cluster.
         image: of the nodes.
 
@@ -141,6 +160,7 @@ def started_ground(settings: Settings, name: str, image: str) -> Iterator[Ground
     """
     ports = {"dashboard_port": free_port(), "mlflow_port": free_port(), "image": image}
     settings = settings.model_copy(update={"deploy": settings.deploy.model_copy(update=ports)})
+    storage = storage_of(settings)
     with tempfile.TemporaryDirectory(prefix="bessemer-ground-") as temporary:
         folder = Path(temporary)
         # The user of the containers reads the secrets in it.
@@ -149,11 +169,54 @@ def started_ground(settings: Settings, name: str, image: str) -> Iterator[Ground
         file.parent.mkdir()
         file.write_text(compose_text(settings), encoding="utf-8")
         cluster = Containers(folder, name, settings)
-        try:
+        with contextlib.ExitStack() as held:
+            if storage.is_url:
+                cluster = _with_bucket(cluster, held)
+            held.callback(take_down, cluster)
             bring_up(cluster, _READY_WITHIN_S)
-            yield Ground(cluster, find_target(settings.deploy, COMPOSE, {}, folder), folder)
-        finally:
-            take_down(cluster)
+            kept: Kept
+            if storage.is_url:
+                _make_bucket(storage.path)
+                kept = InBucket(storage.path)
+            else:
+                head = docker("ps", "-q", "--filter", f"name={name}.head").split()[0]
+                kept = InVolume(storage.path, head)
+            yield Ground(cluster, find_target(settings.deploy, COMPOSE, {}, folder), folder, kept)
+
+
+def _with_bucket(cluster: Containers, held: contextlib.ExitStack) -> Containers:
+    """Add a server of S3 to a cluster, and let this process reach it as long as the cluster is there."""
+    port = free_port()
+    file = Path("docker") / "bucket.yaml"
+    image = image_name(cluster.settings, cluster.project, "dev")
+    text = _BUCKET_COMPOSE.format(image=image, inside=_BUCKET_PORT, outside=port)
+    (cluster.here / file).write_text(text, encoding="utf-8")
+    inside = {**_KEYS, "AWS_ENDPOINT_URL": f"http://bucket:{_BUCKET_PORT}"}
+    secrets = cluster.here / "docker" / STORAGE_SECRETS
+    secrets.parent.mkdir(parents=True, exist_ok=True)
+    secrets.write_text("".join(f"{key}={value}\n" for key, value in inside.items()), encoding="utf-8")
+    held.enter_context(_variables({**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}))
+    return replace(cluster, files=(*cluster.files, file))
+
+
+@contextlib.contextmanager
+def _variables(more: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _make_bucket(url: str) -> None:
+    """Make the bucket of a URL, once its server answers."""
+    import s3fs
+
+    s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"]).mkdir(urlsplit(url).netloc)
 
 
 def resized(ground: Ground, num_nodes: int) -> Ground:
@@ -161,25 +224,3 @@ def resized(ground: Ground, num_nodes: int) -> Ground:
     deploy = ground.settings.deploy.model_copy(update={"worker_nodes": num_nodes})
     settings = ground.settings.model_copy(update={"deploy": deploy})
     return replace(ground, cluster=replace(ground.cluster, settings=settings))
-
-
-def docker(*arguments: str, check: bool = True) -> str:
-    """Run a command of Docker and return what it printed.
-
-    Raises:
-        DrillError: it fails, unless that does not matter.
-    """
-    try:
-        done = subprocess.run(
-            ["docker", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_DOCKER_WITHIN_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DrillError(f"`docker {arguments[0]}` still ran after {_DOCKER_WITHIN_S:.0f} s") from None
-    if check and done.returncode != 0:
-        raise DrillError(f"`docker {' '.join(arguments[:2])}` failed: {done.stderr.strip()[:300]}")
-    return done.stdout

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bessemer.config.deploy_settings import Deploy
 from bessemer.config.settings import Settings
 from bessemer.drill.command import REFERENCE, Reference, Verdict, draws_in, judge, result_of
 from bessemer.drill.comparison import Result
-from bessemer.drill.ground import Ground
+from bessemer.drill.ground import Ground, started_ground
 from bessemer.drill.moments import choose, earlier, not_before
 from bessemer.drill.on_nodes import ON_NODES, Field, NodeDisturbance, undisturbed
 from bessemer.drill.submitted import Course
@@ -24,37 +25,108 @@ from bessemer.tracking import num_runs_named, sign_in
 from bessemer.training.storage import recorded_run
 
 DISTURBANCES = {disturbance.name: disturbance for disturbance in ON_NODES}
+# By where runs are kept: the setting in the containers, the numbers of workers, and what is done.
+STORAGES = {"volume": "runs", "s3": "s3://drill/runs"}
+_WORKERS = {"volume": (2, 3), "s3": (2,)}
+_AT_S3 = ("main-node-kill", "head-kill")
 _TRIES = 3
+_NAME = "bessemer-drill"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a drill on a cluster does.
+    """What a drill does on a cluster of one kind.
 
     Attributes:
+        storage: where runs are kept, volume or s3.
         workers: numbers of workers that are trained with, one after the other (count each).
         disturbances: what is done to each.
         seed: of the moments.
     """
 
+    storage: str
     workers: tuple[int, ...]
     disturbances: tuple[NodeDisturbance, ...]
     seed: int
 
+    def label(self, what: str, num_workers: int) -> str:
+        """Return the name of a run: what is done, with how many workers, on which storage."""
+        return f"{what}-{num_workers}" if self.storage == "volume" else f"{what}-{num_workers}-{self.storage}"
 
-def chosen_on_nodes(names: Sequence[str]) -> tuple[NodeDisturbance, ...]:
-    """Return the disturbances of these names, or all.
+
+@dataclass(frozen=True)
+class Grounds:
+    """How clusters for drills are made.
+
+    Attributes:
+        deploy: what their nodes have.
+        num_nodes: beside the head (count).
+        image: of the nodes.
+    """
+
+    deploy: Deploy
+    num_nodes: int
+    image: str
+
+    def settings(self, storage: str) -> Settings:
+        """Return the settings that a cluster with storage of a kind is rendered from."""
+        deploy = {"worker_nodes": self.num_nodes, "max_worker_nodes": self.num_nodes}
+        made = Settings.model_validate({"checkpoint": {"storage_path": STORAGES[storage]}})
+        return made.model_copy(update={"deploy": self.deploy.model_copy(update=deploy)})
+
+
+def chosen_plans(
+    storages: Sequence[str], workers: Sequence[int], names: Sequence[str], seed: int
+) -> list[Plan]:
+    """Return what a drill does, with defaults for what is empty.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no such storage or disturbance, or no worker.
     """
+    for storage in storages:
+        if storage not in STORAGES:
+            raise UserError(f"there is no storage {storage!r}", expected=f"one of {', '.join(STORAGES)}")
     for name in names:
         if name not in DISTURBANCES:
             raise UserError(
                 f"there is no disturbance {name!r} of nodes",
                 expected=nearest(name, DISTURBANCES) or f"one of {', '.join(DISTURBANCES)}",
             )
-    return tuple(DISTURBANCES[name] for name in names) if names else ON_NODES
+    if any(count < 1 for count in workers):
+        raise UserError(f"{min(workers)} workers cannot train", expected="at least one")
+    plans = []
+    for storage in storages or STORAGES:
+        wanted = names or (_AT_S3 if storage == "s3" else tuple(DISTURBANCES))
+        disturbances = tuple(DISTURBANCES[name] for name in wanted)
+        plans.append(Plan(storage, tuple(workers) or _WORKERS[storage], disturbances, seed))
+    return plans
+
+
+def drill_cluster(
+    grounds: Grounds,
+    course: Course,
+    settings: Settings,
+    plans: Sequence[Plan],
+    tell: Callable[[Verdict], None],
+) -> list[Verdict]:
+    """Start a cluster for each plan, drill on it, and remove it.
+
+    Args:
+        grounds: how clusters are made.
+        course: what all runs have in common.
+        settings: of the project.
+        plans: what is done.
+        tell: is given each verdict as soon as it is known.
+
+    Raises:
+        ClusterError: a cluster does not start.
+        TrainingError: an undisturbed run fails, so there is nothing to compare with.
+    """
+    verdicts: list[Verdict] = []
+    for plan in plans:
+        with started_ground(grounds.settings(plan.storage), _NAME, grounds.image) as ground:
+            verdicts += drill_on(ground, course, settings, plan, tell)
+    return verdicts
 
 
 def drill_on(
@@ -84,21 +156,21 @@ def drill_on(
         tell(verdict)
 
     for num_workers in plan.workers:
-        reference = _reference(ground, course, settings, num_workers)
+        reference = _reference(ground, course, settings, plan, num_workers)
         keep(reference.verdict)
         for disturbance in plan.disturbances:
             if disturbance.name == "node-joins" and num_workers != plan.workers[0]:
                 continue
-            keep(_tried(ground, course, settings, reference, disturbance, num_workers, plan.seed))
+            keep(_tried(ground, course, settings, reference, disturbance, plan, num_workers))
     return verdicts
 
 
-def _reference(ground: Ground, course: Course, settings: Settings, num_workers: int) -> Reference:
-    name = f"{REFERENCE}-{num_workers}"
+def _reference(ground: Ground, course: Course, settings: Settings, plan: Plan, num_workers: int) -> Reference:
+    name = plan.label(REFERENCE, num_workers)
     begun = time.monotonic()
     try:
         story = undisturbed(Field(ground, course, name, num_workers))
-        run_dir = ground.fetch(course.run_dir(name))
+        run_dir = ground.fetch(course.run_dir(ground, name))
         result = result_of(run_dir, settings, ground.uri)
     except (DrillError, MissedError) as error:
         raise TrainingError(
@@ -117,12 +189,12 @@ def _tried(
     settings: Settings,
     reference: Reference,
     disturbance: NodeDisturbance,
+    plan: Plan,
     num_workers: int,
-    seed: int,
 ) -> Verdict:
     """Disturb a run, earlier if it was too late, and judge it."""
-    label = f"{disturbance.name}-{num_workers}"
-    generator = random.Random(f"{seed} {label}")
+    label = plan.label(disturbance.name, num_workers)
+    generator = random.Random(f"{plan.seed} {label}")
     moment = choose(generator, reference.result.step * 2 // 3, course.every_steps)
     moment = not_before(moment, course.every_steps)
     missed, begun = "", time.monotonic()
@@ -150,10 +222,10 @@ def _result(ground: Ground, course: Course, settings: Settings, run: str) -> Res
     Raises:
         DrillError: it is not, or left nothing.
     """
-    run_dir = ground.fetch(course.run_dir(run))
+    run_dir = ground.fetch(course.run_dir(ground, run))
     tracked = recorded_run(run_dir)
     if tracked is None:
-        raise DrillError(f"{course.run_dir(run)} has no record of where it is tracked")
+        raise DrillError(f"{course.run_dir(ground, run)} has no record of where it is tracked")
     number = num_runs_named(ground.uri, tracked.experiment_id, run)
     if number != 1:
         raise DrillError(f"MLflow has {number} runs named {run}, not one")

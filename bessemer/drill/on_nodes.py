@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bessemer.drill.disturbances import Story
-from bessemer.drill.ground import Ground, docker, resized
+from bessemer.drill.docker import docker
+from bessemer.drill.ground import Ground, resized
 from bessemer.drill.moments import Moment
 from bessemer.drill.submitted import Course, Submitted
 from bessemer.drill.training import MissedError

@@ -28,7 +28,6 @@ class Course:
     Attributes:
         project: as the user named it.
         name: of the project, which is the folder of its runs.
-        storage: folder of all runs, in the containers, or URL.
         arguments: settings that all runs have.
         every_steps: steps between two checkpoints (count).
         limit_s: longest time of one job (seconds).
@@ -36,14 +35,13 @@ class Course:
 
     project: str
     name: str
-    storage: str
     arguments: tuple[str, ...]
     every_steps: int
     limit_s: float
 
-    def run_dir(self, run: str) -> str:
+    def run_dir(self, ground: Ground, run: str) -> str:
         """Return the folder of a run, in the containers, or its URL."""
-        return f"{self.storage}/{self.name}/{run}"
+        return f"{ground.kept.storage}/{self.name}/{run}"
 
 
 class Submitted:
@@ -64,7 +62,7 @@ class Submitted:
         self, ground: Ground, course: Course, run: str, resumes: bool = False, more: tuple[str, ...] = ()
     ) -> None:
         self.ground, self.course, self.run = ground, course, run
-        self.run_dir = course.run_dir(run)
+        self.run_dir = course.run_dir(ground, run)
         self._begun_at = time.monotonic()
         command = [sys.executable, "-m", "bessemer", "submit", "train", "--project", course.project]
         command += ["--no-wait", "--json"]
@@ -129,7 +127,7 @@ class Submitted:
     @property
     def step(self) -> int:
         """The step of the run's newest checkpoint, or 0."""
-        return self.ground.newest_step(self.run_dir)
+        return self.ground.kept.newest_step(self.run_dir)
 
     def succeed(self) -> None:
         """Wait for the end of the job, which must be a success.

@@ -52,7 +52,7 @@ submit: $(READY) ## Train on a cluster (CLUSTER=compose)
 jobs: $(READY) ## List the jobs of a cluster (CLUSTER=compose)
 	@$(BESSEMER) jobs list $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)
 
-cluster-drill: build ## Kill, cut off and restart nodes of a cluster of containers; no number may change
+cluster-drill: build-dev ## Kill, cut off and restart nodes of a cluster of containers; no number may change
 	@$(BESSEMER) cluster drill --project $(PROJECT) --image $(IMAGE):latest $(ARGS)
 
 render: $(READY) ## Write docker/ and cluster/ again from the settings (ARGS=--check only compares)
