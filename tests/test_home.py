@@ -541,6 +541,10 @@ def saving(run: Run, _settings: Any) -> None:
         if epoch == 2 and not FAILED:
             FAILED.append(epoch)
             raise ValueError("no more")
+    # No checkpoint takes what comes now along.
+    store = run._session.given.store
+    assert store is not None
+    store.wait()
     (run.output_dir / "after-all.txt").write_text("done")
 
 
