@@ -220,3 +220,15 @@ def test_where_a_worker_was_is_said_with_the_first_ids_of_its_batch(tmp_path: An
     assert said().endswith("whose samples only its sampler knows")
     file.write(7, 2, 1, 1, CanonicalPlan(7, 6, False, False, 0))
     assert said().endswith("of which it has no sample")
+
+
+def test_deaths_that_nobody_saw_end_a_run_only_if_no_checkpoint_comes_between_them() -> None:
+    unseen = Report(1, "died", TrainingError("a worker is gone"), is_unseen=True)
+    kept = ledger(max_failures=99, max_failures_at_step=3)
+    for checkpoint in (None, 10, 10, 20, 20):
+        begun(kept, checkpoint)
+        assert kept.ended([unseen]) is None
+    begun(kept, 20)
+    end = kept.ended([unseen])
+    assert end is not None
+    assert end.found.startswith("3 attempts in a row failed from step 20 on: a worker is gone")

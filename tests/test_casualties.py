@@ -79,6 +79,17 @@ def test_what_ray_knows_of_a_death_is_told(tmp_path: Path, said: str, found: str
     assert found in reports_of({1: death(said)}, tmp_path)[0].error.found
 
 
+def test_of_a_death_on_a_node_that_nobody_sees_it_is_said_that_its_samples_are_not_known(
+    tmp_path: Path,
+) -> None:
+    (report,) = reports_of({1: death()}, tmp_path, sees_all=False)
+    assert (report.kind, report.step, report.is_unseen) == ("died", None, True)
+    assert "its step and sample ids are not known: only its own node has them" in report.details
+    at_batch(tmp_path, 1)
+    (report,) = reports_of({1: death()}, tmp_path, sees_all=False)
+    assert (report.step, report.is_unseen) == (7, False)
+
+
 def test_a_crash_is_told_with_the_line_of_the_program(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "crash-worker-1.log"
     log.parent.mkdir()

@@ -9,12 +9,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
+from torch.autograd import backward
+from torch.utils.data import TensorDataset
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -37,6 +42,8 @@ from bessemer.training.checkpoints import CheckpointStore, Saved
 from bessemer.training.home import FILES_LIST, Home, folder_of, scratch_of
 from bessemer.training.lease import Claim, Lease, take_lease
 from bessemer.training.objects import Objects
+from bessemer.training.placement import Placement
+from bessemer.training.run import Run
 from bessemer.training.storage import (
     checkpoints_of,
     home_of,
@@ -51,7 +58,10 @@ from bessemer.training.storage import (
     write_record,
 )
 from bessemer.training.urls import checked_url, without_credentials
+from bessemer.training.worker import Job, run_job
+from bessemer.utils.collectives import Group
 from buckets import SECRET, Bucket, serving
+from runs import settings_with
 from stores import state_of
 
 # botocore calls what newer Pythons name otherwise; the server's sockets end with the process.
@@ -510,6 +520,69 @@ def test_logs_of_two_nodes_stand_beside_each_other_and_storage_that_is_away_lose
 def test_a_worker_finds_the_folder_of_its_driver_by_the_url_alone(bucket: Bucket) -> None:
     assert folder_of(RUN) == storage_folder(settings_at()) / "digits" / "first"
     assert scratch_of("s3://data/runs") != scratch_of("s3://data-runs")
+
+
+def saving(run: Run, _settings: Any) -> None:
+    """Saves a file in each turn, and fails once, after the checkpoint of its second."""
+    model = run.place(nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    run.track(model=model, optimizer=optimizer)
+    loader = run.loader(TensorDataset(torch.arange(24.0).reshape(8, 3)), batch_size=2)
+    for epoch in run.epochs(4):
+        if epoch:
+            assert torch.load(run.saved(f"turn-{epoch - 1}.pt"), weights_only=True) == epoch - 1
+            assert (run.output_dir / f"by-hand-{epoch - 1}.txt").read_text() == str(epoch - 1)
+        for (x,) in loader:
+            optimizer.zero_grad()
+            backward(model(x).square().mean())
+            optimizer.step()
+        run.save(epoch, f"turn-{epoch}.pt")
+        (run.output_dir / f"by-hand-{epoch}.txt").write_text(str(epoch))
+        if epoch == 2 and not FAILED:
+            FAILED.append(epoch)
+            raise ValueError("no more")
+    # No checkpoint takes what comes now along.
+    store = run._session.given.store
+    assert store is not None
+    store.wait()
+    (run.output_dir / "after-all.txt").write_text("done")
+
+
+FAILED: list[int] = []
+
+
+def work() -> Saved | None:
+    job = Job(
+        search_path=(),
+        program=b"",
+        settings=cloudpickle.dumps(settings_with(tracking={"log_model": False})),
+        run_dir=Path("/nonexistent"),
+        placement=Placement(1, False, 1.0, 0.0, 1, 1.0),
+        tracked=None,
+        monitor=None,
+        home=RUN,
+    )
+    # By reference: what it remembers is of this process.
+    return run_job(replace(job, program=cloudpickle.dumps(saving)), Group(), torch.device("cpu"), None)
+
+
+def test_a_worker_on_an_empty_machine_goes_on_with_the_checkpoint_and_the_files_before_it(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FAILED.clear()
+    with pytest.raises(BessemerError, match="no more"):
+        work()
+    listed = set(json.loads(bucket.read(f"runs/digits/first/{FILES_LIST}")))
+    assert listed >= {"turn-0.pt", "by-hand-0.txt", "turn-1.pt", "by-hand-1.txt"}
+    assert any("error-worker-0.log" in name for name in bucket.names("runs/digits/first/logs/"))
+    assert not list((tmp_path / "cache").rglob("state*.pt"))
+    elsewhere(monkeypatch, tmp_path)
+    best = work()
+    assert best is not None
+    assert best.step == 16
+    assert bucket.read("runs/digits/first/by-hand-3.txt") == b"3"
+    assert bucket.read("runs/digits/first/after-all.txt") == b"done"
+    assert (folder_of(RUN) / "by-hand-0.txt").read_text() == "0"
 
 
 # One driver at a time

@@ -65,6 +65,7 @@ class Report:
         step: optimizer steps that were complete; None if it had not begun (count).
         details: where it was, in words; empty if unknown.
         preempted: whether its node was taken away.
+        is_unseen: whether nobody knows how far it was: only its own node has that.
     """
 
     rank: int
@@ -73,6 +74,7 @@ class Report:
     step: int | None = None
     details: str = ""
     preempted: bool = False
+    is_unseen: bool = False
 
     @property
     def told(self) -> BessemerError:
@@ -162,7 +164,7 @@ class Ledger:
         self._failures_since_progress = 0
         self._checkpoint: int | None = None
         self._met: dict[tuple[int | None, str], int] = {}
-        self._row: tuple[int | None, int] = (None, 0)
+        self._row: tuple[object, int] = (None, 0)
         self._ending: Ending | None = None
 
     def take_ending(self) -> Ending | None:
@@ -257,8 +259,10 @@ class Ledger:
         self._ending = Ending(self._number, "failure", cause)
         self._num_failures += 1
         self._failures_since_progress += 1
-        step, in_a_row = self._row
-        in_a_row = in_a_row + 1 if in_a_row and step == cause.step else 1
+        # Of one whose step nobody saw, it is known at least from where its attempt went on.
+        place = ("since", self._checkpoint) if cause.is_unseen else cause.step
+        last, in_a_row = self._row
+        in_a_row = in_a_row + 1 if in_a_row and last == place else 1
         if cause.kind == "program":
             in_a_row = 0
         if cause.kind != "died":
@@ -266,12 +270,11 @@ class Ledger:
             first = self._met.setdefault((cause.step, cause.error.found), self._number)
             if first != self._number:
                 return cause.told
-        self._row = (cause.step, in_a_row)
+        self._row = (place, in_a_row)
         if in_a_row >= self._limits.max_failures_at_step:
             return self._gave_up(
                 cause,
-                f"{in_a_row} attempts in a row failed "
-                + ("before their first step" if cause.step is None else f"after step {cause.step}"),
+                f"{in_a_row} attempts in a row failed {self._place_of(cause)}",
                 f"look at these samples and at {self._logs}; scaling.max_failures_at_step allows more",
             )
         if self._num_failures > self._limits.max_failures:
@@ -283,6 +286,11 @@ class Ledger:
                 f"see {self._logs} and Ray's logs; scaling.max_failures allows more",
             )
         return None
+
+    def _place_of(self, cause: Report) -> str:
+        if cause.is_unseen:
+            return "before a checkpoint" if self._checkpoint is None else f"from step {self._checkpoint} on"
+        return "before their first step" if cause.step is None else f"after step {cause.step}"
 
     def _gave_up(self, cause: Report, found: str, todo: str) -> TrainingError:
         told = cause.told

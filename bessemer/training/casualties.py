@@ -111,7 +111,8 @@ def _report(rank: int, error: Exception, position: Position | None, run_dir: Pat
     ):
         death = error.health_check_failure
         found = _how_it_died(death, position, run_dir / LOGS_FOLDER / f"crash-worker-{rank}.log")
-        return Report(rank, "died", TrainingError(found), step, details, death.preempted)
+        unseen = position is None and not sees_all
+        return Report(rank, "died", TrainingError(found), step, details, death.preempted, unseen)
     if isinstance(error, BessemerError):
         named = error
     else:

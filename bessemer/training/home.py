@@ -208,7 +208,10 @@ class Home:
         return f"{socket.gethostname()}:{self.folder}"
 
     def fetch(self) -> None:
-        """Have in the folder what the program had written when the newest checkpoint was taken."""
+        """Have in the folder what the program had written before the newest checkpoint counted.
+
+        A file that the program wrote again since may be the newer one, as it is in a folder of its own.
+        """
         with _of_training(), _one_at_a_time(self.folder), self._lock:
             there = self._known_there()
             here = {name: known for name, known in self._known_here() if known is not None}

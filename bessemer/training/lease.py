@@ -103,7 +103,9 @@ class Lease:
                 continue
         with contextlib.suppress(BessemerError):
             check_held(self._objects, self.claim)
-            self._objects.write(_name(self.claim.number), _content(self.claim, 0.0, number, released=True))
+            self._objects.write(
+                _name(self.claim.number), _content(self.claim, self._lease_s, number, released=True)
+            )
 
 
 def take_lease(

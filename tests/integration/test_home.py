@@ -159,8 +159,8 @@ def train(run, settings):
     for epoch in run.epochs(6):
         if epoch:
             # On every node, also one that came later than what is read.
-            assert torch.load(run.saved("last.pt"), weights_only=True) == {"epoch": epoch - 1}
-            assert (run.output_dir / "by-hand.txt").read_text() == f"{epoch - 1}" or not run.is_main
+            assert torch.load(run.saved(f"{epoch - 1}.pt"), weights_only=True) == {"epoch": epoch - 1}
+            assert not run.is_main or (run.output_dir / f"{epoch - 1}.txt").read_text() == f"{epoch - 1}"
         for x, y in loader:
             optimizer.zero_grad()
             loss = (model(x).squeeze(1) - y).square().mean()
@@ -168,9 +168,9 @@ def train(run, settings):
             optimizer.step()
             run.log({"train/loss": loss.detach()})
             time.sleep(SLOW_S)
-        run.save({"epoch": epoch}, "last.pt")
+        run.save({"epoch": epoch}, f"{epoch}.pt")
         if run.is_main:
-            (run.output_dir / "by-hand.txt").write_text(f"{epoch}")
+            (run.output_dir / f"{epoch}.txt").write_text(f"{epoch}")
 
 settings = Settings(
     scaling={"num_workers": 2, "max_failures": 3},
@@ -222,7 +222,7 @@ def test_a_node_that_dies_is_replaced_by_one_with_an_empty_disk_of_its_own(
         assert command.returncode == 0, printed
         assert "attempt 2" in printed
         assert not list((tmp_path / "first").rglob("step-*"))
-        assert list((tmp_path / "second").rglob("last.pt"))
+        assert list((tmp_path / "second").rglob("0.pt"))
         status, printed = there.run_script(script("whole", str(tmp_path / "shared"), 0.0))
         assert status == 0, printed
     for name, value in bucket.environment.items():
@@ -234,4 +234,4 @@ def test_a_node_that_dies_is_replaced_by_one_with_an_empty_disk_of_its_own(
     whole = result_of(CheckpointStore(str(folder / "checkpoints"), 2), (folder / "run.json").read_bytes())
     assert disturbed[0] == whole[0]
     assert same(disturbed[1], whole[1])
-    assert bucket.read(f"{home}/by-hand.txt") == b"5"
+    assert bucket.read(f"{home}/5.txt") == b"5"
