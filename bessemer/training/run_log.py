@@ -133,7 +133,7 @@ def worker_log(
 
 
 def say_ended(log: RunLog, failure: BaseException | None, step: int) -> None:
-    """Write how the program ended, after so many steps (count): by an error, as was asked for, or at its end."""
+    """Write how the program ended, after so many steps (count): by an error, a stop, or at its end."""
     if isinstance(failure, Exception):
         log.say("error", f"{type(failure).__name__}: {failure}", logging.ERROR, failure)
     elif failure is not None:
