@@ -176,10 +176,10 @@ class LinePrinter:
         elif logger not in ("", "bessemer"):
             message = f"{logger}: {message}"
         if values.get("exception"):
-            # The message of an error is the last line of its traceback.
-            message = f"{message}\n{str(values['exception']).rstrip()}".replace("\n", "\n    ")
+            # The traceback ends with the whole message.
+            message = f"{message.partition(chr(10))[0]}\n{str(values['exception']).rstrip()}"
         text = Text(f"{clock:<15} {who:<6} {attempt:>7} {step:>8} {level:<7} ")
-        text.append(_CONTROL.sub("", message))
+        text.append(_CONTROL.sub("", message.replace("\n", "\n    ")))
         text.stylize(_LEVEL_STYLES.get(level, ""))
         self._console.print(text, soft_wrap=True, highlight=False)
 

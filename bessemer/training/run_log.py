@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bessemer.training.folders import LOGS_FOLDER, log_file_name
 from bessemer.training.hearing import Lines, errors_heard, records_heard
+from bessemer.utils.collectives import Group
 from bessemer.utils.log_lines import JsonLines, LogFile, Where
 
 OWN_LOGGER, PRINTS_LOGGER = "bessemer", "print"
@@ -98,3 +99,44 @@ class RunLog:
         record = logging.LogRecord(logger, level, "", 0, message, None, exception)
         record.__dict__.update(more)
         self._file.handle(record)
+
+
+@contextlib.contextmanager
+def worker_log(
+    run_dir: Path,
+    run: str,
+    level: str,
+    group: Group,
+    where: Where,
+    is_muted: Callable[[], bool],
+    told: Callable[[str], None],
+) -> Iterator[RunLog]:
+    """Write what a worker logs and prints to the run's logs, while the block runs.
+
+    Args:
+        run_dir: folder of the run.
+        run: name of the run.
+        level: least level that is written, by name.
+        group: this worker among all.
+        where: the worker is at the beginning.
+        is_muted: whether a restart replays now.
+        told: called with a sentence if lines are lost.
+    """
+    log = RunLog(run_dir, run, group.rank, level, lambda: where, told)
+    log.is_muted = is_muted
+    try:
+        log.say("worker_began", f"worker {group.rank} of {group.size} begins, from step {where.step}")
+        with log.hearing():
+            yield log
+    finally:
+        log.close()
+
+
+def say_ended(log: RunLog, failure: BaseException | None, step: int) -> None:
+    """Write how the program ended, after so many steps (count): by an error, a stop, or at its end."""
+    if isinstance(failure, Exception):
+        log.say("error", f"{type(failure).__name__}: {failure}", logging.ERROR, failure)
+    elif failure is not None:
+        log.say("stopped", f"the program was stopped after step {step}, as was asked for")
+    else:
+        log.say("worker_ended", f"the program came to its end after step {step}")

@@ -7,7 +7,6 @@ pieces below it know nothing of Ray and are used by tests as they are.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -44,7 +43,7 @@ from bessemer.training.placement import Placement
 from bessemer.training.positions import all_ids
 from bessemer.training.relay import RelayedWriter
 from bessemer.training.run import Run, set_current_run
-from bessemer.training.run_log import RunLog
+from bessemer.training.run_log import RunLog, say_ended, worker_log
 from bessemer.training.session import Session, closing
 from bessemer.training.shelf import Shelf
 from bessemer.training.stopwatch import Stopwatch
@@ -269,7 +268,7 @@ def _run_job(
     log_file = job.run_dir / LOGS_FOLDER / f"{job.mode}.log"
     number = job.attempts_before + attempt.number
     with (
-        _logging(job, settings, group, number, state, lambda: outlet.muted) as log,
+        _log_of(job, settings, group, number, state, lambda: outlet.muted) as log,
         prints_of(group.rank == 0, log_file, lambda: outlet.muted, [log.stdout] if log else ()),
         closing(Session(surroundings)) as session,
         _watched(session, settings.scaling.step_timeout_s, job.run_dir / LOGS_FOLDER),
@@ -281,7 +280,7 @@ def _run_job(
         failure = _run_program(job, session)
         stopwatch.end()
         if log is not None:
-            _say_ended(log, failure, session.hooks.step)
+            say_ended(log, failure, session.hooks.step)
         if isinstance(failure, RunStopped):
             store.close()
             outlet.close()
@@ -309,38 +308,20 @@ def _run_job(
     return best if isinstance(best, Saved) else None
 
 
-@contextlib.contextmanager
-def _logging(
+def _log_of(
     job: Job,
     settings: Settings,
     group: Group,
     attempt: int,
     state: State | None,
     is_muted: Callable[[], bool],
-) -> Iterator[RunLog | None]:
-    """Write what this worker logs and prints to the run's logs, in training only."""
+) -> contextlib.AbstractContextManager[RunLog | None]:
+    """Return what writes the log of this worker; other modes than training have none."""
     if job.mode != "train":
-        yield None
-        return
-    step = state["step"] if state else 0
+        return contextlib.nullcontext()
+    where = Where(attempt, state["step"] if state else 0)
     level, told = settings.tracking.log_level, partial(_tell, job.monitor)
-    log = RunLog(job.run_dir, job.name, group.rank, level, lambda: Where(attempt, step), told)
-    log.is_muted = is_muted
-    try:
-        log.say("worker_began", f"worker {group.rank} of {group.size} begins, from step {step}")
-        with log.hearing():
-            yield log
-    finally:
-        log.close()
-
-
-def _say_ended(log: RunLog, failure: Exception | RunStopped | None, step: int) -> None:
-    if isinstance(failure, Exception):
-        log.say("error", f"{type(failure).__name__}: {failure}", logging.ERROR, failure)
-    elif failure is not None:
-        log.say("stopped", f"the program was stopped after step {step}, as was asked for")
-    else:
-        log.say("worker_ended", f"the program came to its end after step {step}")
+    return worker_log(job.run_dir, job.name, level, group, where, is_muted, told)
 
 
 @contextlib.contextmanager

@@ -197,7 +197,7 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
 ) -> None:
     printed = []
     victims: list[int] = []
-    restarts = 0.0
+    recovery_s = 0.0
     with workplace.start("train", "--project", "digits", "--tracking.run-name", "killed") as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -206,8 +206,8 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
             if line.startswith("epoch 5/") and not victims:
                 victims.append(head.worker_pids()[-1])
                 os.kill(victims[0], signal.SIGKILL)
-            if line.startswith("epoch 8/") and not restarts:
-                restarts = scraped(head, "ray_bessemer_attempts_total", "killed") - 1
+            if line.startswith("epoch 8/") and not recovery_s:
+                recovery_s = scraped(head, "ray_bessemer_recovery_seconds_total", "killed")
         status = process.wait(timeout=60)
     assert status == 0, "".join(printed)
     assert any(line.startswith("attempt 2: workers restarted") for line in printed)
@@ -226,7 +226,8 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
         assert histories[0] == histories[1]
     account = killed["account"]
     (recovery,) = account["recoveries"]
-    assert restarts == 1
+    # It grows until the first step, and Ray shows it some seconds later.
+    assert 0 < recovery_s <= account["recovery_s"] + 0.1
     assert recovery["noticed_s"] is not None
     # The newest checkpoint is of an epoch, which has 23 steps; the last one may not have been on storage.
     assert 0 <= account["num_steps_again"] == recovery["num_again"] <= 3 * 23

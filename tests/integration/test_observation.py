@@ -301,3 +301,38 @@ def test_ray_serves_the_metrics_with_their_names_labels_and_values(seen: Seen) -
 def test_jobs_are_read_as_ray_has_them(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert isinstance(_jobs(head.address), list)
+
+
+FAILING = """
+import sys
+import torch
+from bessemer import Settings, fit
+from bessemer.errors import BessemerError
+
+def train(run, settings):
+    optimizer = torch.optim.SGD(run.place(torch.nn.Linear(1, 1)).parameters(), lr=0.1)
+    run.track(optimizer=optimizer)
+    for epoch in run.epochs(2):
+        raise ValueError("it never works")
+
+settings = Settings(tracking={"run_name": "failing"}, scaling={"num_workers": 1}, data={"source": "inline"})
+PROJECT = "failing"
+"""
+
+
+def test_a_run_that_fails_has_its_logs_in_mlflow_with_the_traceback(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    script = workplace.folder / "failing.py"
+    script.write_text(f"{FAILING}{CALL}")
+    status, printed = workplace.run_script(script)
+    assert status == 1, printed
+    record = json.loads((workplace.folder / "runs" / "failing" / "failing" / "run.json").read_text())
+    client = MlflowClient(record["uri"])
+    assert client.get_run(record["run_id"]).info.status == "FAILED"
+    place = client.download_artifacts(record["run_id"], "logs/driver.jsonl", str(tmp_path))
+    *_, error, ended = [json.loads(line) for line in Path(place).read_text().splitlines()]
+    assert "it never works" in error["exception"]
+    assert ended["message"] == "run failing ended: failed, after step 0"
+    shown = workplace.run("status", "-p", "failing").stdout
+    assert "failing failed: TrainingError: the program failed at " in shown
