@@ -34,6 +34,9 @@ def train(
         str,
         typer.Option("--resume", metavar="[RUN]", help="Go on with this run; without a name, the newest."),
     ] = "",
+    or_begin: Annotated[
+        bool, typer.Option("--or-begin", help="With --resume RUN: begin that run if there is none.")
+    ] = False,
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="With --resume: though code, settings or data have changed.")
     ] = False,
@@ -48,7 +51,17 @@ def train(
     ] = False,
 ) -> None:
     """Train a project; settings follow as --name value."""
-    train_run(context, project, config, research_args, resume, allow_drift, if_changed, allow_invalid_data)
+    train_run(
+        context,
+        project,
+        config,
+        research_args,
+        resume,
+        or_begin,
+        allow_drift,
+        if_changed,
+        allow_invalid_data,
+    )
 
 
 def train_run(
@@ -57,12 +70,14 @@ def train_run(
     config: Path | None = None,
     research_args: str = "",
     resume: str = "",
+    or_begin: bool = False,
     allow_drift: bool = False,
     if_changed: bool = False,
     allow_invalid_data: bool = False,
 ) -> str:
     """Do what `train` does; return the name of the run, also of one that was complete already."""
     from bessemer.data.validation.verdict import admit
+    from bessemer.errors import ProjectError, UserError
     from bessemer.judgement.runs import find_run, settings_file_of
     from bessemer.reports import show_outcome
     from bessemer.training.cluster import disconnect
@@ -71,16 +86,24 @@ def train_run(
 
     console = console_for()
     chosen = ready(project, console)
-    resumed = None
+    resumed, arguments = None, context.args
+    if or_begin and resume in ("", NEWEST):
+        raise UserError("--or-begin without the name of a run", expected="--resume RUN --or-begin")
     if resume:
         name = "" if resume == NEWEST else resume
-        where = sections(chosen, context.args, config)
-        run_dir = find_run(where, chosen.name, name, needs_checkpoint=False)
+        where = sections(chosen, arguments, config)
+        try:
+            run_dir = find_run(where, chosen.name, name, needs_checkpoint=False)
+        except ProjectError:
+            if not or_begin:
+                raise
+            resume, arguments = "", [*arguments, f"--tracking.run-name={name}"]
+    if resume:
         if is_complete(run_dir):
             console.print(f"run {run_dir.name} is complete: there is nothing to go on with", highlight=False)
             return run_dir.name
         resumed, config = Resume(run_dir, allow_drift), config or settings_file_of(run_dir)
-    loaded = load(chosen, context.args, config, research_args)
+    loaded = load(chosen, arguments, config, research_args)
     admission = admit(
         chosen.name, loaded.settings, [str(chosen.root)], [chosen.package_dir], allow_invalid_data
     )

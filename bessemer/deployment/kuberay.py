@@ -28,9 +28,6 @@ _GONE_ON_WITH = """\
 Where a run of that name was begun, by an earlier try or by an
 earlier job, it is gone on with; once it is complete, the job has nothing to do. For another run, set
 tracking.run_name."""
-_BEGUN_ONCE = """\
-The job is tried once: a run in storage that is a URL is not
-looked for by its command, and has to be gone on with by hand."""
 _SMALL = {"cpu": "500m", "memory": "512Mi"}
 _NAME_LABEL = "app.kubernetes.io/name"
 
@@ -72,7 +69,6 @@ def job_file(site: Site, ray_version: str, project: str, arguments: Sequence[str
     deploy = site.settings.deploy.kubernetes
     run_name = site.settings.tracking.run_name or f"{resource_name(project)}-job"
     name = f"{site.name}-train"
-    tries = not site.storage.is_url
     header = f"""\
 A training of {project} on Kubernetes, with a Ray cluster of its own, by the KubeRay operator 1.6 or newer.
 {RENDERED}
@@ -82,12 +78,12 @@ Start:   kubectl apply -f cluster/rayjob.yaml
 Follow:  kubectl -n {deploy.namespace} logs -f job/{name}
 Stop:    kubectl delete -f cluster/rayjob.yaml
 
-The run is called {run_name}. {_GONE_ON_WITH if tries else _BEGUN_ONCE}"""
+The run is called {run_name}. {_GONE_ON_WITH}"""
     spec = JobSpec(
         entrypoint=entrypoint(site, project, run_name, arguments),
         ttl_seconds_after_finished=deploy.ttl_s,
         active_deadline_seconds=deploy.deadline_s or None,
-        backoff_limit=deploy.retries if tries else 0,
+        backoff_limit=deploy.retries,
         submitter_pod_template=submitter(site),
         ray_cluster_spec=_spec(site, ray_version),
     )
@@ -113,12 +109,7 @@ def entrypoint(site: Site, project: str, run_name: str, arguments: Sequence[str]
             )
     train = " ".join(["python", "jobs/train.py", *([] if site.project else ["--project", project])])
     settings = " ".join(given)
-    begin = f"exec {train} --tracking.run-name {run_name} {settings}"
-    if site.storage.is_url:
-        return f"bash -c 'cd {WORK_FOLDER}; {begin}'"
-    record = f"{site.storage.path}/{project}/{run_name}/run.json"
-    go_on = f"exec {train} --resume {run_name} {settings}"
-    return f"bash -c 'cd {WORK_FOLDER}; test -f {record} && {go_on}; {begin}'"
+    return f"bash -c 'cd {WORK_FOLDER}; exec {train} --resume {run_name} --or-begin {settings}'"
 
 
 def _scaling_arguments(settings: Settings) -> list[str]:

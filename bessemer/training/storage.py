@@ -197,6 +197,8 @@ def runs_at_home(folder: Path) -> dict[str, dict[str, Entry]] | None:
 def make_run_dir(storage: Path, project: str, name: str = "") -> Path:
     """Make the folder of a new run; its name is the time and four random digits unless given.
 
+    A folder in which a run was begun and never recorded holds nothing, and is taken over.
+
     Raises:
         StorageError: a run of that name exists.
     """
@@ -208,14 +210,16 @@ def make_run_dir(storage: Path, project: str, name: str = "") -> Path:
             raise StorageError(
                 f"a run at a URL cannot be called {project}/{name}", expected="names without a slash"
             )
-        if Objects(f"{url}/{project}/{name}").list():
+        if RECORD_FILE in Objects(f"{url}/{project}/{name}").list():
             raise _name_taken(project, name, f"{url}/{project}/{name}")
         # What an earlier run of that name has left on this machine is none of its.
         shutil.rmtree(run_dir, ignore_errors=True)
     try:
         run_dir.mkdir(parents=True)
     except FileExistsError:
-        raise _name_taken(project, name, str(run_dir)) from None
+        # Checkpoints come after the record; two drivers that begin at once are kept apart by the lock.
+        if not run_dir.is_dir() or any((run_dir / x).exists() for x in (RECORD_FILE, CHECKPOINTS_FOLDER)):
+            raise _name_taken(project, name, str(run_dir)) from None
     return run_dir
 
 
