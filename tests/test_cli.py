@@ -186,6 +186,7 @@ VERBS = {
         "--allow-invalid-data",
         "--config",
         "--if-changed",
+        "--or-begin",
         "--project",
         "--research-args",
         "--resume",
