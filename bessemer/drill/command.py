@@ -55,7 +55,7 @@ class Verdict:
         word: the verdict; different and failed make the drill fail.
         text: the first difference, what failed, or why it does not apply.
         attempts: how often the run began or began again (count).
-        steps_again: about how many steps were computed again (count).
+        steps_again: about how many steps were computed again (count); None: nobody knows.
         duration_s: of the run with all its attempts (seconds).
     """
 
@@ -63,7 +63,7 @@ class Verdict:
     word: Word
     text: str = ""
     attempts: int = 0
-    steps_again: int = 0
+    steps_again: int | None = 0
     duration_s: float = 0.0
 
     @property

@@ -6,15 +6,18 @@ the same points and weights, to the last bit, and be one run in MLflow.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bessemer.config.deploy_settings import Deploy
 from bessemer.config.settings import Settings
 from bessemer.drill.command import REFERENCE, Reference, Verdict, draws_in, judge, result_of
 from bessemer.drill.comparison import Result
+from bessemer.drill.disturbances import Story
 from bessemer.drill.ground import Ground, started_ground
 from bessemer.drill.moments import choose, earlier, not_before
 from bessemer.drill.on_nodes import ON_NODES, Field, NodeDisturbance, undisturbed
@@ -22,6 +25,7 @@ from bessemer.drill.submitted import Course
 from bessemer.drill.training import DrillError, MissedError
 from bessemer.errors import BessemerError, TrainingError, UserError, nearest
 from bessemer.tracking import num_runs_named, sign_in
+from bessemer.training.folders import RESULT_FILE
 from bessemer.training.storage import recorded_run
 
 DISTURBANCES = {disturbance.name: disturbance for disturbance in ON_NODES}
@@ -203,29 +207,34 @@ def _tried(
         begun = time.monotonic()
         try:
             story = disturbance.disturb(Field(ground, course, run, num_workers), moment)
-            result = _result(ground, course, settings, run)
-            word, text = judge(reference, result, story.rescaled)
+            run_dir = ground.fetch(course.run_dir(ground, run))
+            word, text = judge(reference, _result(ground, run_dir, settings, run), story.rescaled)
         except MissedError as error:
             missed, moment = str(error), earlier(moment)
             continue
         except (DrillError, BessemerError) as error:
             return Verdict(label, "failed", str(error), duration_s=time.monotonic() - begun)
         took_s = time.monotonic() - begun
-        return Verdict(label, word, text, story.attempts, story.again, took_s)
+        return Verdict(label, word, text, story.attempts, _steps_again(run_dir, story), took_s)
     text = f"did not happen in {_TRIES} tries: {missed}"
     return Verdict(label, "failed", text, duration_s=time.monotonic() - begun)
 
 
-def _result(ground: Ground, course: Course, settings: Settings, run: str) -> Result:
-    """Read what a run came to; it must be one run in MLflow.
+def _steps_again(run_dir: Path, story: Story) -> int | None:
+    """Return the steps that were computed again, as the run's account has it; None: a driver died with it."""
+    account = json.loads((run_dir / RESULT_FILE).read_text(encoding="utf-8"))["account"]
+    return int(account["num_steps_again"]) if len(account["recoveries"]) == story.attempts - 1 else None
+
+
+def _result(ground: Ground, run_dir: Path, settings: Settings, run: str) -> Result:
+    """Read what a run came to, from a copy of its folder; it must be one run in MLflow.
 
     Raises:
         DrillError: it is not, or left nothing.
     """
-    run_dir = ground.fetch(course.run_dir(ground, run))
     tracked = recorded_run(run_dir)
     if tracked is None:
-        raise DrillError(f"{course.run_dir(ground, run)} has no record of where it is tracked")
+        raise DrillError(f"the run {run} has no record of where it is tracked")
     number = num_runs_named(ground.uri, tracked.experiment_id, run)
     if number != 1:
         raise DrillError(f"MLflow has {number} runs named {run}, not one")

@@ -78,20 +78,20 @@ def undisturbed(field: Field) -> Story:
 def node_kill(field: Field, moment: Moment) -> Story:
     """`docker kill` of a node whose worker is not rank 0; it comes back as a new node after some seconds."""
     job = Submitted(field.ground, field.course, field.run, more=field.workers)
-    at = job.wait_until(moment)
+    job.wait_until(moment)
     main = field.ground.node_of_rank(job.run_dir, 0)
     others = [x for x in field.ground.training_nodes() if x != main]
-    return _killed(field, job, others[0] if others else "", at)
+    return _killed(field, job, others[0] if others else "")
 
 
 def main_node_kill(field: Field, moment: Moment) -> Story:
     """`docker kill` of the node with rank 0; it comes back as a new node after some seconds."""
     job = Submitted(field.ground, field.course, field.run, more=field.workers)
-    at = job.wait_until(moment)
-    return _killed(field, job, field.ground.node_of_rank(job.run_dir, 0), at)
+    job.wait_until(moment)
+    return _killed(field, job, field.ground.node_of_rank(job.run_dir, 0))
 
 
-def _killed(field: Field, job: Submitted, node: str, at: int) -> Story:
+def _killed(field: Field, job: Submitted, node: str) -> Story:
     if not node or job.job().has_ended:
         raise MissedError("the run was complete before its node was killed")
     docker("kill", node)
@@ -99,13 +99,13 @@ def _killed(field: Field, job: Submitted, node: str, at: int) -> Story:
     docker("start", node)
     job.succeed()
     field.ground.wait_for_nodes(field.num_nodes)
-    return _again(job, at, "the run was complete before its node was missed")
+    return _again(job, "the run was complete before its node was missed")
 
 
 def network_cut(field: Field, moment: Moment) -> Story:
     """`docker network disconnect` of a node with a worker, longer than Ray waits for it, then `connect`."""
     job = Submitted(field.ground, field.course, field.run, more=field.workers)
-    at = job.wait_until(moment)
+    job.wait_until(moment)
     nodes = field.ground.training_nodes()
     if not nodes or job.job().has_ended:
         raise MissedError("the run was complete before its network was cut")
@@ -116,7 +116,7 @@ def network_cut(field: Field, moment: Moment) -> Story:
     job.succeed()
     # Ray has taken it for dead, so it ends, and Docker starts it as a new node.
     field.ground.wait_for_nodes(field.num_nodes)
-    return _again(job, at, "the run was complete before the cut was noticed")
+    return _again(job, "the run was complete before the cut was noticed")
 
 
 def mlflow_restart(field: Field, moment: Moment) -> Story:
@@ -137,7 +137,7 @@ def mlflow_restart(field: Field, moment: Moment) -> Story:
 def head_kill(field: Field, moment: Moment) -> Story:
     """`docker kill` of the head and with it the driver; then the job is submitted again, with --resume."""
     job = Submitted(field.ground, field.course, field.run, more=field.workers)
-    at = job.wait_until(moment)
+    job.wait_until(moment)
     if job.job().has_ended:
         raise MissedError("the run was complete before its head was killed")
     story = _story(job)
@@ -152,7 +152,6 @@ def head_kill(field: Field, moment: Moment) -> Story:
     if not again.starts:
         raise MissedError("the run was complete before its head was killed")
     story.attempts += len(again.starts)
-    story.again += max(0, at - again.starts[0])
     return story
 
 
@@ -162,13 +161,13 @@ def node_joins(field: Field, moment: Moment) -> Story:
     _scale(field.ground, fewer)
     elastic = ("--scaling.num-workers", f"[1,{all_nodes}]", "--scaling.resize-every-s", "3")
     job = Submitted(field.ground, field.course, field.run, more=elastic)
-    at = job.wait_until(moment)
+    job.wait_until(moment)
     _scale(field.ground, all_nodes)
     job.succeed()
     used = [line for line in job.lines if f"{all_nodes} x " in line or f"{all_nodes} workers" in line]
     if not used:
         raise MissedError("the run was complete before the node that joined was used")
-    story = _again(job, at, "the run was complete before the node that joined was used")
+    story = _again(job, "the run was complete before the node that joined was used")
     story.rescaled = True
     return story
 
@@ -184,12 +183,12 @@ def _story(job: Submitted) -> Story:
     return Story(attempts=len(job.starts))
 
 
-def _again(job: Submitted, at: int, missed: str) -> Story:
-    """Return the story of a job that must have begun again after a strike at a step."""
+def _again(job: Submitted, missed: str) -> Story:
+    """Return the story of a job that must have begun again."""
     starts = job.starts
     if len(starts) < 2:
         raise MissedError(missed)
-    return Story(attempts=len(starts), again=max(0, at - starts[-1]))
+    return Story(attempts=len(starts))
 
 
 ON_NODES = (

@@ -37,7 +37,7 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], kept: Path | No
         table.add_row(
             verdict.name,
             str(verdict.attempts) if ran else "",
-            f"about {verdict.steps_again}" if verdict.steps_again else ("0" if ran else ""),
+            _steps(verdict.steps_again) if ran else "",
             duration(verdict.duration_s) if verdict.duration_s else "",
             f"[{style}]{verdict.word}[/]" if (style := _STYLES.get(verdict.word)) else verdict.word,
         )
@@ -51,6 +51,12 @@ def show_verdicts(console: Console, verdicts: Sequence[Verdict], kept: Path | No
     _print(console, f"{num_good} of {len(tried)} disturbances changed nothing", style="bold")
     if kept is not None:
         _print(console, f"the runs are in {kept}")
+
+
+def _steps(number: int | None) -> str:
+    if number is None:
+        return "not known"
+    return f"about {number}" if number else "0"
 
 
 def _print(console: Console, text: str, style: str | None = None) -> None:
