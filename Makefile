@@ -173,10 +173,10 @@ COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header 
 	--annotation-style line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 lock: $(STAMP) ## Pin every version again, as the registry has them now
-	$(COMPILE) --extra convert --extra s3 --extra container --upgrade --output-file $@.new pyproject.toml
+	$(COMPILE) --extra convert --extra s3 --upgrade --output-file $@.new pyproject.toml
 	@$(PORTABLE) $@.new > requirements.lock && rm $@.new
 	@# What development adds: all but what the other lock has.
-	$(COMPILE) --extra convert --extra s3 --extra container --extra dev --constraint requirements.lock \
+	$(COMPILE) --extra convert --extra s3 --extra dev --constraint requirements.lock \
 		--output-file $@.new pyproject.toml
 	@$(PORTABLE) $@.new | awk -F== 'NR == FNR {has[$$1]; next} !($$1 in has)' requirements.lock - \
 		> requirements-dev.lock && rm $@.new

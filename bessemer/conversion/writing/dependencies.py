@@ -125,9 +125,10 @@ def find_dependencies(
 
 
 def lock(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the pinned closure of distributions that are installed here."""
+    """Return the pinned closure of what is installed here; `name[extra]` has that extra too."""
     pinned: dict[str, str] = {}
-    waiting: list[tuple[str, frozenset[str]]] = [(normal(name), frozenset()) for name in names]
+    wanted = map(Requirement, names)
+    waiting = [(normal(x.name), frozenset(x.extras)) for x in wanted]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()

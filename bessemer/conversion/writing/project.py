@@ -226,9 +226,9 @@ def _development_lock(runtime: str) -> str:
 
 
 def _with_runtime(needed: Dependencies) -> tuple[str, ...]:
-    runtime = ["bessemer"] if _is_installed("bessemer") else ["torch", "ray", "mlflow-skinny"]
-    own = [x for x in runtime if _is_installed(x)]
-    return tuple(sorted({*needed.lock, *lock(own)}))
+    """Return what the project needs with what Bessemer needs to train it, also on storage of clusters."""
+    own = ["bessemer[s3]"] if _is_installed("bessemer") else ["torch", "ray", "mlflow-skinny"]
+    return tuple(sorted({*needed.lock, *lock(x for x in own if _is_installed(x.partition("[")[0]))}))
 
 
 def _is_installed(name: str) -> bool:
