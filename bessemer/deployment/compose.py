@@ -75,7 +75,8 @@ def _mlflow(settings: Settings, project: str) -> dict[str, Any]:
 
 def _head(settings: Settings, storage: Storage, project: str) -> dict[str, Any]:
     command = ["ray", "start", "--head", "--block", "--port", str(GCS_PORT)]
-    command += ["--dashboard-host", "0.0.0.0", "--dashboard-port", str(DASHBOARD_PORT)]
+    # The container's own addresses; it is published on 127.0.0.1 alone.
+    command += ["--dashboard-host", "0.0.0.0", "--dashboard-port", str(DASHBOARD_PORT)]  # nosec B104
     return {
         **_node(settings, storage, project, settings.deploy.head_memory_bytes),
         "command": " ".join([*command, *_resources(settings, _HEAD_CPUS)]),
@@ -115,7 +116,7 @@ def _node(settings: Settings, storage: Storage, project: str, memory_bytes: int)
         "environment": variables,
         "secrets": list(SECRET_NAMES),
         # Ray's session: sockets, logs and the uploaded code of jobs.
-        "volumes": ["/tmp/ray"],
+        "volumes": ["/tmp/ray"],  # nosec B108  # a volume in the container
         "shm_size": _mib(settings.deploy.object_store_bytes + _SHM_SLACK_BYTES),
         "mem_limit": _mib(memory_bytes),
         # A node that has gone, or whose head has, comes back as a new one.
@@ -135,7 +136,7 @@ def _confined(image: str) -> dict[str, Any]:
         "image": image,
         "read_only": True,
         "tmpfs": [
-            f"/tmp:size={_mib(_SCRATCH_BYTES)}",
+            f"/tmp:size={_mib(_SCRATCH_BYTES)}",  # nosec B108  # a tmpfs in the container
             f"{HOME}:uid={USER_ID},gid={USER_ID},size={_mib(_SCRATCH_BYTES)}",
         ],
         "cap_drop": ["ALL"],

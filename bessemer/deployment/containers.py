@@ -31,7 +31,7 @@ from bessemer.deployment.kubernetes_fields import (
 from bessemer.deployment.storage import Storage, environment_of
 
 GPU = "nvidia.com/gpu"
-TEMPORARY = Mount(name="tmp", mount_path="/tmp")
+TEMPORARY = Mount(name="tmp", mount_path="/tmp")  # nosec B108  # a volume of the pod
 HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
 WORKER_PORTS = {"metrics": 8080}
 MLFLOW_PORT = 5000
@@ -160,7 +160,7 @@ def _mounts(site: Site) -> list[Mount]:
     mounts = [
         TEMPORARY,
         Mount(name="home", mount_path=HOME),
-        Mount(name="shared-memory", mount_path="/dev/shm"),
+        Mount(name="shared-memory", mount_path="/dev/shm"),  # nosec B108  # a pod's own shared memory
         Mount(name="mlflow", mount_path=f"{HOME}/.mlflow", read_only=True),
     ]
     if not site.storage.is_url:

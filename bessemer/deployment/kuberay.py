@@ -134,7 +134,7 @@ def _spec(site: Site, ray_version: str) -> ClusterSpec:
         head_group_spec=HeadGroup(
             ray_start_params={
                 "num-cpus": "0",
-                "dashboard-host": "0.0.0.0",
+                "dashboard-host": "0.0.0.0",  # nosec B104  # a pod's own address; wants a token
                 "object-store-memory": str(deploy.object_store_bytes),
             },
             template=head(site, nodes),

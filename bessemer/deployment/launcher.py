@@ -25,7 +25,7 @@ from bessemer.deployment.nodes import Nodes, plan_nodes
 from bessemer.deployment.storage import environment_of, storage_of
 from bessemer.errors import DeploymentError
 
-_TOKEN_FOLDER = "~/.bessemer/token"
+_TOKEN_FOLDER = "~/.bessemer/token"  # nosec B105  # a folder's name
 _MOUNTED_TOKEN = f"{HOME}/.bessemer/token"
 _EFS_MOUNT = "/mnt/bessemer"
 _WORKER, _GPU_WORKER = "m7i.2xlarge", "g6.2xlarge"

@@ -10,7 +10,16 @@ from bessemer.config.settings import Settings
 from bessemer.deployment.image import HOME, WORK_FOLDER
 from bessemer.errors import DeploymentError
 
-_TAKEN = (WORK_FOLDER, f"{WORK_FOLDER}/projects", f"{WORK_FOLDER}/jobs", HOME, "/tmp", "/dev/shm", "/venv")
+# Folders of the image: what is mounted over one would hide it.
+_TAKEN = (
+    WORK_FOLDER,
+    f"{WORK_FOLDER}/projects",
+    f"{WORK_FOLDER}/jobs",
+    HOME,
+    "/tmp",  # nosec B108  # is not written to from here
+    "/dev/shm",  # nosec B108  # is not written to from here
+    "/venv",
+)
 
 
 @dataclass(frozen=True)

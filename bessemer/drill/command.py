@@ -267,7 +267,7 @@ def drill(
     verdicts = [reference.verdict]
     tell(reference.verdict)
     for disturbance in disturbances:
-        generator = random.Random(f"{seed} {disturbance.name}")
+        generator = random.Random(f"{seed} {disturbance.name}")  # nosec B311  # a drill's, to be repeated
         moment = choose(generator, reference.result.step, course.every_steps)
         verdicts.append(try_disturbance(course, head, reference, disturbance, moment))
         tell(verdicts[-1])

@@ -198,7 +198,7 @@ def _tried(
 ) -> Verdict:
     """Disturb a run, earlier if it was too late, and judge it."""
     label = plan.label(disturbance.name, num_workers)
-    generator = random.Random(f"{plan.seed} {label}")
+    generator = random.Random(f"{plan.seed} {label}")  # nosec B311  # a drill's, to be repeated
     moment = choose(generator, reference.result.step * 2 // 3, course.every_steps)
     moment = not_before(moment, course.every_steps)
     missed, begun = "", time.monotonic()

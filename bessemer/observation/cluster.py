@@ -52,7 +52,7 @@ def cluster_address(configured: str, environment: Mapping[str, str]) -> tuple[st
         return "", f"{address} is not the address of a head (host:port), and is not looked at"
     if address in ("", "auto"):
         # What `ray start --head` leaves on its machine.
-        folder = Path(environment.get("RAY_TMPDIR", "/tmp")) / "ray"
+        folder = Path(environment.get("RAY_TMPDIR", "/tmp")) / "ray"  # nosec B108  # where Ray writes it
         try:
             address = (folder / "ray_current_cluster").read_text(encoding="utf-8").strip()
         except OSError:

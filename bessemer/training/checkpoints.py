@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import operator
-import pickle
+import pickle  # nosec B403  # for the name of an error
 import re
 import secrets
 import time

@@ -184,7 +184,7 @@ def copied(value: Any) -> Any:
 
 
 def _another_way(kind: Kind, number: int, expected_kind: Kind, expected: int) -> CheckpointError:
-    names = {"loop": "outer loop", "pass": "loop over loader"}
+    names = {"loop": "outer loop", "pass": "loop over loader"}  # nosec B105  # a phrase
     return CheckpointError(
         f"the program came to {names[kind]} {number} where it had come to "
         f"{names[expected_kind]} {expected} before",

@@ -100,7 +100,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
     Raises:
         ConversionError: it is not there.
     """
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # nosec B701  # Markdown, TOML, Python; no HTML
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
     environment.filters |= {

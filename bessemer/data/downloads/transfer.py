@@ -27,7 +27,7 @@ _LEAST_PROGRESS_FRACTION = 0.01
 # What is left free on the disk: other processes write there too.
 _SPARE_BYTES = 16 * 2**20
 # Of its own: a program's seeds decide nothing here, and nothing here moves its generators.
-_CHANCE = random.Random()
+_CHANCE = random.Random()  # nosec B311  # spreads pauses
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ def language(num_tokens_n: Ints, num_right_n: Ints, nll_sum_n: Floats) -> Measur
     return Measure(
         Sums({"tokens": num_tokens_n, "right": num_right_n, "nll": nll_sum_n}),
         _of_tokens,
-        smaller_is_better={"perplexity": True, "bits_per_token": True, "token_accuracy": False},
+        # A token is a word here.
+        smaller_is_better={"perplexity": True, "bits_per_token": True, "token_accuracy": False},  # nosec B105
         primary=("perplexity", "token_accuracy", "bits_per_token"),
         remarks=(f"{int(num_tokens_n.sum()):,} tokens",),
     )
