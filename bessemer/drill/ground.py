@@ -44,7 +44,7 @@ services:
     security_opt: ["no-new-privileges:true"]
     healthcheck: {{disable: true}}
 """
-_KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill-of-containers"}
+_KEYS = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill-of-containers"}  # nosec B105  # of a drill
 _RUNNING_WORKER = "ray::RayTrainWorker"
 
 

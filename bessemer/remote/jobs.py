@@ -87,8 +87,10 @@ class Jobs:
         with self._named(), _without(_OUTRANKING):
             from ray.job_submission import JobSubmissionClient
 
-            for noisy in ("ray.dashboard", "ray._private.runtime_env"):
-                logging.getLogger(noisy).setLevel(logging.WARNING)
+            # These set their own level when they are loaded.
+            for noisy in ("job.sdk", "dashboard_sdk"):
+                logging.getLogger(f"ray.dashboard.modules.{noisy}").setLevel(logging.WARNING)
+            logging.getLogger("ray._private.runtime_env").setLevel(logging.WARNING)
             self._client = JobSubmissionClient(target.address, headers=headers_of(target))
 
     def submit(
