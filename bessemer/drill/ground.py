@@ -25,7 +25,14 @@ from bessemer.drill.docker import docker
 from bessemer.drill.heads import free_port
 from bessemer.drill.kept import InBucket, InVolume, Kept
 from bessemer.drill.training import DrillError
-from bessemer.remote.containers import COMPOSE_FILE, Containers, bring_up, take_down, wait_for_nodes
+from bessemer.remote.containers import (
+    COMPOSE_FILE,
+    Containers,
+    bring_up,
+    nodes_of,
+    take_down,
+    wait_for_nodes,
+)
 from bessemer.remote.named import COMPOSE, Target, find_target
 from bessemer.training.folders import LOGS_FOLDER
 
@@ -89,12 +96,8 @@ class Ground:
         return {**others, **own}
 
     def containers_of(self, service: str) -> list[str]:
-        """Return the ids of the running containers of a service, in the order of their numbers."""
-        filters = [f"label=com.docker.compose.project={self.cluster.name}"]
-        filters.append(f"label=com.docker.compose.service={service}")
-        command = ["ps", "--format", "{{.Names}} {{.ID}}"]
-        listed = docker(*command, *(word for x in filters for word in ("--filter", x)))
-        return [line.split()[1] for line in sorted(listed.splitlines())]
+        """Return the ids of the running containers of a service, in the order of their names."""
+        return nodes_of(self.cluster, service)
 
     def head(self) -> str:
         """Return the id of the head's container."""

@@ -16,7 +16,7 @@ from bessemer.drill.ground import Ground, resized
 from bessemer.drill.moments import Moment
 from bessemer.drill.submitted import Course, Submitted
 from bessemer.drill.training import MissedError
-from bessemer.remote.containers import run as compose
+from bessemer.remote.containers import scale
 
 _NODE_AWAY_S = 5.0
 # Longer than Ray waits before it takes a node that does not answer for dead (half a minute).
@@ -175,7 +175,7 @@ def node_joins(field: Field, moment: Moment) -> Story:
 def _scale(ground: Ground, num_nodes: int) -> None:
     """Start or remove containers until there are so many nodes."""
     scaled = resized(ground, num_nodes)
-    compose(scaled.cluster, "up", "--detach", "--scale", f"worker={num_nodes}", limit_s=_COMPOSE_WITHIN_S)
+    scale(scaled.cluster, _COMPOSE_WITHIN_S)
     scaled.wait_for_nodes(num_nodes)
 
 

@@ -104,9 +104,36 @@ def bring_up(cluster: Containers, wait_s: float, tell: Callable[[str], None] = l
     deploy = cluster.settings.deploy
     deadline = time.monotonic() + wait_s
     tell(f"starting MLflow, a head and {deploy.worker_nodes} nodes")
-    scaled = ("--scale", f"worker={deploy.worker_nodes}")
-    run(cluster, "up", "--detach", "--remove-orphans", *scaled, limit_s=wait_s)
+    scale(cluster, wait_s)
     return wait_for_nodes(cluster, deploy.worker_nodes, deadline)
+
+
+def scale(cluster: Containers, limit_s: float) -> None:
+    """Start or remove containers until there are as many nodes as the settings say, waiting for none.
+
+    Raises:
+        ClusterError: Compose fails, or takes longer than it may (seconds).
+    """
+    num_nodes = cluster.settings.deploy.worker_nodes
+    # Compose would leave the volumes of those that are too many.
+    for container in nodes_of(cluster, "worker")[num_nodes:]:
+        _quiet(["docker", "rm", "--force", "--volumes", container])
+    scaled = ("--scale", f"worker={num_nodes}")
+    run(cluster, "up", "--detach", "--remove-orphans", *scaled, limit_s=limit_s)
+
+
+def nodes_of(cluster: Containers, service: str) -> list[str]:
+    """Return the ids of the running containers of a service, in the order of their names."""
+    labels = [f"project={cluster.name}", f"service={service}"]
+    filters = [word for x in labels for word in ("--filter", f"label=com.docker.compose.{x}")]
+    found = subprocess.run(
+        ["docker", "ps", "--format", "{{.Names}} {{.ID}}", *filters],
+        capture_output=True,
+        text=True,
+        timeout=_ENDS_WITHIN_S,
+        check=False,
+    )
+    return [line.split()[1] for line in sorted(found.stdout.splitlines())]
 
 
 def wait_for_nodes(cluster: Containers, num_nodes: int, deadline: float) -> Facts:
