@@ -53,6 +53,7 @@ def test_the_exit_code_tells_the_users_mistakes_from_everything_else(kind: type[
 def test_mistakes_of_the_user_are_these_and_no_others() -> None:
     assert {kind.__name__ for kind in USER_MISTAKES} == {
         "ClusterError",
+        "DeploymentError",
         "ConversionError",
         "InvalidDataError",
         "NeverLoggedError",
