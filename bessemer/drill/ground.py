@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterator
@@ -84,13 +85,13 @@ class Ground:
     @property
     def environment(self) -> dict[str, str]:
         """Variables of a command that submits jobs to it and reads its MLflow."""
-        secrets = self.folder / SECRETS_HERE
+        folder = self.folder / SECRETS_HERE
         own = {
             "RAY_API_SERVER_ADDRESS": self.target.address,
-            "RAY_AUTH_TOKEN_PATH": str(secrets / "ray_token"),
+            "RAY_AUTH_TOKEN_PATH": str(folder / "ray_token"),
             "BESSEMER_TRACKING__URI": self.uri,
             "BESSEMER_TRACKING__USERNAME": MLFLOW_USER,
-            "BESSEMER_TRACKING__PASSWORD_FILE": str(secrets / "mlflow_password"),
+            "BESSEMER_TRACKING__PASSWORD_FILE": str(folder / "mlflow_password"),
         }
         others = {name: x for name, x in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
         return {**others, **own}
@@ -155,12 +156,13 @@ def started_ground(settings: Settings, name: str, image: str) -> Iterator[Ground
 
     Args:
         settings: what its nodes have; with a URL of S3 for storage, a server of that is started too.
-        name: of the cluster.
+        name: that the cluster's begins with; no two have the same.
         image: of the nodes.
 
     Raises:
         ClusterError: it does not start.
     """
+    name = f"{name}-{secrets.token_hex(2)}"
     ports = {"dashboard_port": free_port(), "mlflow_port": free_port(), "image": image}
     settings = settings.model_copy(update={"deploy": settings.deploy.model_copy(update=ports)})
     storage = storage_of(settings)
@@ -182,8 +184,7 @@ def started_ground(settings: Settings, name: str, image: str) -> Iterator[Ground
                 _make_bucket(storage.path)
                 kept = InBucket(storage.path)
             else:
-                head = docker("ps", "-q", "--filter", f"name={name}.head").split()[0]
-                kept = InVolume(storage.path, head)
+                kept = InVolume(storage.path, nodes_of(cluster, "head")[0])
             yield Ground(cluster, find_target(settings.deploy, COMPOSE, {}, folder), folder, kept)
 
 
@@ -195,9 +196,9 @@ def _with_bucket(cluster: Containers, held: contextlib.ExitStack) -> Containers:
     text = _BUCKET_COMPOSE.format(image=image, inside=_BUCKET_PORT, outside=port)
     (cluster.here / file).write_text(text, encoding="utf-8")
     inside = {**_KEYS, "AWS_ENDPOINT_URL": f"http://bucket:{_BUCKET_PORT}"}
-    secrets = cluster.here / "docker" / STORAGE_SECRETS
-    secrets.parent.mkdir(parents=True, exist_ok=True)
-    secrets.write_text("".join(f"{key}={value}\n" for key, value in inside.items()), encoding="utf-8")
+    keys = cluster.here / "docker" / STORAGE_SECRETS
+    keys.parent.mkdir(parents=True, exist_ok=True)
+    keys.write_text("".join(f"{key}={value}\n" for key, value in inside.items()), encoding="utf-8")
     held.enter_context(_variables({**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}))
     return replace(cluster, files=(*cluster.files, file))
 
