@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -110,17 +111,16 @@ def test_a_job_that_is_stopped_leaves_a_checkpoint_that_another_job_goes_on_with
 def test_ctrl_c_stops_the_job_and_not_only_the_command_that_follows_it(
     workplace: Workplace, cluster: tuple[str, ...]
 ) -> None:
-    process = workplace.start("submit", "train", *cluster, *training(workplace, "interrupted", 400))
-    try:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        assert any("epoch 1/400" in line for line in lines)
-        process.send_signal(2)
-        rest = process.stdout.read()
-        status = process.wait(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
+    with workplace.start("submit", "train", *cluster, *training(workplace, "interrupted", 400)) as process:
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            assert any("epoch 1/400" in line for line in lines)
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+            status = process.wait(timeout=60)
+        finally:
+            process.kill()
     assert "Ctrl-C again leaves it running" in rest
     assert status not in (0, 1)
     jobs = listed(workplace, cluster)
