@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from bessemer.training.account import total
 from bessemer.training.folders import LOGS_FOLDER, SETTINGS_FILE
 from bessemer.utils.console import duration, number
+from bessemer.utils.jobs import is_job
 
 if TYPE_CHECKING:
     from bessemer.training.account import Account
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # With the columns before them, the words on an account fill a terminal of 80 columns.
 _ACCOUNT_WORDS_WIDTH = 38
-# Ray sets it for the driver of a job (ray/dashboard/modules/job).
-JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 _LEAST_SHOWN_S = 0.001
 _MILLISECONDS_BELOW_S = 0.1
 
@@ -58,7 +56,7 @@ def show_outcome(console: Console, project: str, outcome: Outcome) -> None:
 
 def _next_lines(project: str, run_dir: Path) -> list[tuple[str, str]]:
     """Return the next commands, for whoever reads this: at this machine, or at the one that sent the job."""
-    if JOB_VARIABLE in os.environ:
+    if is_job():
         return [
             ("next", f"{f'bessemer submit evaluate --project {project}':<48} # judge its checkpoint again")
         ]

@@ -184,7 +184,7 @@ def _run(
     if home:
         settings, placement = alone(settings)
     else:
-        placement = place_workers(settings)
+        placement = place_workers(settings, [project.package_dir])
     search_path = (str(project.root),)
     watch = Watch(parts, request.split, settings.evaluation, search_path, request.weights)
     parts.mkdir(parents=True)

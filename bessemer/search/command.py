@@ -196,7 +196,7 @@ def planned(job: Job) -> tuple[Question, Plan, tuple[Node, ...]]:
     """
     question = question_of(job)
     shared_folder(job.settings, "a search", is_known=True)
-    nodes = connect(job.settings.cluster).nodes
+    nodes = connect(job.settings.cluster, job.code).nodes
     return question, plan_of(job.settings, nodes, question.num_trials), nodes
 
 
@@ -211,7 +211,7 @@ def search(job: Job, question: Question, folder: Path, console: Console) -> Foun
     # Ray and MLflow take seconds each to start, and do not need each other.
     store_checked = started(lambda: check_store(uri))
     loaded = started(question.chooser().load)
-    plan = plan_of(settings, connect(settings.cluster).nodes, question.num_trials)
+    plan = plan_of(settings, connect(settings.cluster, job.code).nodes, question.num_trials)
     store_checked.result()
     loaded.result()
     with closing(Journal(folder)) as journal:

@@ -13,14 +13,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 
 from bessemer.config.settings import Cluster
 from bessemer.errors import ClusterError
 from bessemer.training.placement import Node
+from bessemer.utils.jobs import is_job
 
 _LOOPBACK = "127.0.0.1"
 # A head that is busy answers late; one that was restarted in between is another one.
@@ -42,8 +44,13 @@ class Connection:
     nodes: tuple[Node, ...]
 
 
-def connect(cluster: Cluster) -> Connection:
+def connect(cluster: Cluster, code: Sequence[Path] = ()) -> Connection:
     """Connect to Ray, starting a local cluster if none is named and none runs.
+
+    Args:
+        cluster: which.
+        code: packages of the program. A job that converted its project has them on its own node alone, so
+            they are sent to the others.
 
     Raises:
         ClusterError: the cluster that was named does not answer.
@@ -71,7 +78,7 @@ def connect(cluster: Cluster) -> Connection:
     try:
         if address == "local":
             raise ConnectionError
-        _init(address or "auto")
+        _init(address or "auto", code if is_job() else ())
     except ConnectionError as error:
         if address not in ("", "local"):
             raise ClusterError(
@@ -84,13 +91,14 @@ def connect(cluster: Cluster) -> Connection:
     return _connection(started_here)
 
 
-def _init(address: str | None) -> None:
+def _init(address: str | None, code: Sequence[Path] = ()) -> None:
     try:
         ray.init(
             address=address,
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            **({"runtime_env": {"py_modules": [str(package) for package in code]}} if code else {}),
             **({"_node_ip_address": _LOOPBACK} if address is None else {}),
         )
     except RuntimeError as error:

@@ -188,7 +188,7 @@ def fit(
     if within is None:
         # Ray and MLflow take seconds each to start, and do not need each other.
         store_checked = started(lambda: check_store(uri))
-        within = Within(place_workers(settings))
+        within = Within(place_workers(settings, code))
         store_checked.result()
 
     from bessemer.training.attempts import Limits
@@ -384,8 +384,12 @@ def started(work: Callable[[], None]) -> Future[None]:
     return future
 
 
-def place_workers(settings: Settings) -> Placement:
+def place_workers(settings: Settings, code: Sequence[Path] = ()) -> Placement:
     """Connect to Ray and decide how a run uses the cluster.
+
+    Args:
+        settings: of the run.
+        code: packages of the program, for nodes that may lack them.
 
     Raises:
         ClusterError: no Ray cluster answers.
@@ -393,5 +397,5 @@ def place_workers(settings: Settings) -> Placement:
     """
     from bessemer.training.cluster import connect
 
-    connection = connect(settings.cluster)
+    connection = connect(settings.cluster, code)
     return decide_placement(settings.scaling, settings.data, connection.nodes)
