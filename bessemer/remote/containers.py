@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -204,7 +205,27 @@ def _check_free(port: int, setting: str) -> None:
 def take_down(cluster: Containers, keep_volumes: bool = False) -> None:
     """Remove the containers and the network of a cluster, and unless they are kept its volumes."""
     volumes = () if keep_volumes else ("--volumes",)
+    unnamed = _unnamed_volumes(cluster)
     run(cluster, "down", "--remove-orphans", "--timeout", "10", *volumes, limit_s=_ENDS_WITHIN_S)
+    # Compose leaves those that a container has taken over from the one before it.
+    for volume in unnamed:
+        _quiet(["docker", "volume", "rm", volume])
+
+
+def _unnamed_volumes(cluster: Containers) -> list[str]:
+    """Return the volumes of a cluster's containers that only Docker has named."""
+    names = list(containers(cluster))
+    if not names:
+        return []
+    form = '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}'
+    found = subprocess.run(
+        ["docker", "inspect", "--format", form, *names],
+        capture_output=True,
+        text=True,
+        timeout=_ENDS_WITHIN_S,
+        check=False,
+    )
+    return [name for name in found.stdout.split() if re.fullmatch("[0-9a-f]{64}", name)]
 
 
 def containers(cluster: Containers) -> dict[str, str]:
