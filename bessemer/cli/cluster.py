@@ -14,6 +14,7 @@ from bessemer.cli.common import PASS_ON, ConfigOption, JsonOption, console_for, 
 if TYPE_CHECKING:
     from bessemer.config.settings import Settings
     from bessemer.deployment.rendering import Rendered
+    from bessemer.remote.containers import Containers
 
 verbs = typer.Typer()
 cluster = typer.Typer(
@@ -91,17 +92,15 @@ def up(
 ) -> None:
     """Start docker/compose.yaml here and wait until it is ready; settings follow as --name value."""
     from bessemer.deployment.compose import MLFLOW_USER, SECRETS_HERE
-    from bessemer.remote.containers import Containers, bring_up
+    from bessemer.remote.containers import bring_up
 
-    settings, name, root = _whose(project, context.args, config)
-    console = console_for()
+    made, console = _containers(project, context.args, config), console_for()
 
     def tell(text: str) -> None:
         console.print(text, highlight=False)
 
-    made = Containers.of(root, settings, name)
     facts = bring_up(made, wait_s, tell)
-    deploy = settings.deploy
+    deploy = made.settings.deploy
     cpus = sum(node.cpus for node in facts.nodes)
     tell(f"ready: {deploy.worker_nodes} nodes with {cpus:g} CPU, Ray {facts.ray}, Python {facts.python}")
     tell(f"dashboard  http://127.0.0.1:{deploy.dashboard_port}  token in {SECRETS_HERE}/ray_token")
@@ -109,8 +108,7 @@ def up(
         f"MLflow     http://127.0.0.1:{deploy.mlflow_port}  user {MLFLOW_USER}, password in "
         f"{SECRETS_HERE}/mlflow_password"
     )
-    whose = "" if not name else f" --project {project}"
-    tell(f"next       bessemer submit train{whose or ' --project NAME'} --cluster compose")
+    tell(f"next       bessemer submit train --project {project or 'NAME'} --cluster compose")
 
 
 @cluster.command(context_settings=PASS_ON)
@@ -123,10 +121,9 @@ def down(
     ] = False,
 ) -> None:
     """Remove the containers of this machine's cluster, its network and its volumes."""
-    from bessemer.remote.containers import Containers, containers, take_down
+    from bessemer.remote.containers import containers, take_down
 
-    settings, name, root = _whose(project, context.args, config)
-    made = Containers.of(root, settings, name)
+    made = _containers(project, context.args, config)
     there = containers(made)
     take_down(made, keep)
     kept = "its volumes are kept" if keep else "its volumes too"
@@ -143,10 +140,9 @@ def logs(
     tail: Annotated[int, typer.Option("--tail", help="Lines of each container to begin with (count).")] = 100,
 ) -> None:
     """Show what the containers of this machine's cluster print."""
-    from bessemer.remote.containers import Containers, follow_logs
+    from bessemer.remote.containers import follow_logs
 
-    settings, name, root = _whose(project, [], config)
-    raise typer.Exit(follow_logs(Containers.of(root, settings, name), services or [], follow, tail))
+    raise typer.Exit(follow_logs(_containers(project, [], config), services or [], follow, tail))
 
 
 @cluster.command(context_settings=PASS_ON)
@@ -197,6 +193,14 @@ def drill(
         show_verdicts(console, verdicts, None)
     if any(verdict.is_bad for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _containers(project: str, arguments: list[str], config: Path | None) -> Containers:
+    """Return the cluster of this machine's containers of a project, or of the repository."""
+    from bessemer.remote.containers import Containers
+
+    settings, name, root = _whose(project, arguments, config)
+    return Containers.of(root, settings, name)
 
 
 def _whose(project: str, arguments: list[str], config: Path | None) -> tuple[Settings, str, Path]:

@@ -20,6 +20,7 @@ from bessemer.search.study import Study, Trial, epochs_in_full, epochs_trained
 from bessemer.tracking import TrackedRun
 from bessemer.utils.console import duration, number
 from bessemer.utils.files import write_whole
+from bessemer.utils.jobs import is_job
 
 BEST_FILE = "best.toml"
 RESULT_FILE = "search.json"
@@ -205,7 +206,10 @@ def show_found(console: Console, project: str, found: Found, shown_path: Any) ->
     lines.append(("search", f"{found.tracked.run_id} in MLflow, experiment {found.tracked.experiment_id}"))
     if found.best_file is not None:
         file = shown_path(found.best_file)
-        lines += [("best", str(file)), ("next", f'make train PROJECT={project} ARGS="--config {file}"')]
+        lines.append(("best", str(file)))
+        # The file is on the cluster then, where nobody types.
+        if not is_job():
+            lines.append(("next", f'make train PROJECT={project} ARGS="--config {file}"'))
         if found.best is not None and any(trial.copies for trial in found.trials):
             run = f"{found.name}/trial-{found.best.number:04d}"
             lines.append(("", f"bessemer evaluate --project {project} --run {run}"))
@@ -214,7 +218,9 @@ def show_found(console: Console, project: str, found: Found, shown_path: Any) ->
             )
         else:
             again = f"--resume {found.name} --confirm 5"
-            lines.append(("", f'make tune PROJECT={project} ARGS="{again}"   # other seeds'))
+            there = f"bessemer submit tune --project {project} {again}"
+            shown = ("next", there) if is_job() else ("", f'make tune PROJECT={project} ARGS="{again}"')
+            lines.append((shown[0], f"{shown[1]}   # other seeds"))
     for name, text in lines:
         console.print(f"{name:<12}{text}", markup=False, highlight=False, soft_wrap=True)
 
