@@ -60,7 +60,7 @@ def serving() -> Iterator[Bucket]:
         )
         with contextlib.closing(client):
             client.create_bucket(Bucket=BUCKET)
-            yield Bucket(
+            found = Bucket(
                 client,
                 {
                     "AWS_ACCESS_KEY_ID": "key-of-the-tests",
@@ -72,5 +72,9 @@ def serving() -> Iterator[Bucket]:
                 },
                 server,
             )
+            # All servers of a process have the same buckets, and what an earlier one was given.
+            for name in found.names():
+                client.delete_object(Bucket=BUCKET, Key=name)
+            yield found
     finally:
         server.stop()

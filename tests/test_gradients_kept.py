@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.autograd import backward
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
@@ -15,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bessemer.models import buckets
 from bessemer.training.run import Run
+from bessemer.utils.collectives import Group
 from many_workers import close, data_of, mlp, same_on_any_number_of_workers, weights_of
 from runs import run_program
 from workers import run_on_workers
@@ -207,7 +209,64 @@ def launched_early(run: Run) -> Any:
 
 
 def test_gradients_are_summed_while_others_are_computed(tmp_path: Path) -> None:
-    assert [ran.result for ran in run_on_workers(launched_early, 2, tmp_path)] == [[0, 4, 4]] * 2
+    # The last of the four is complete when backward() is: it carries what is told.
+    assert [ran.result for ran in run_on_workers(launched_early, 2, tmp_path)] == [[0, 3, 3]] * 2
+
+
+def operations_of_each_step(run: Run, dtype: torch.dtype) -> Any:
+    """Count the collective operations of a step whose gradients fit into one bucket."""
+    counted: list[int] = []
+    begin = Group.begin_sum_
+
+    def seen(group: Group, tensor: torch.Tensor) -> Any:
+        counted[-1] += 1
+        return begin(group, tensor)
+
+    model = run.place(mlp().to(dtype))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    run.track(model=model, optimizer=optimizer)
+    Group.begin_sum_ = seen  # type: ignore[assignment, method-assign]
+    try:
+        for _ in run.epochs(1):
+            for _, x, y in run.loader(data_of(23), batch_size=8):
+                counted.append(0)
+                optimizer.zero_grad()
+                backward(functional.mse_loss(model(x.to(dtype)), y.to(dtype)))
+                optimizer.step()
+    finally:
+        Group.begin_sum_ = begin  # type: ignore[method-assign]
+    return counted
+
+
+@pytest.mark.parametrize(("dtype", "counted"), [(torch.float32, [2, 1, 1]), (torch.bfloat16, [2, 2, 2])])
+def test_a_step_is_one_operation_where_a_bucket_can_carry_what_workers_tell_each_other(
+    tmp_path: Path, dtype: torch.dtype, counted: list[int]
+) -> None:
+    done = run_on_workers(operations_of_each_step, 2, tmp_path, arguments=(dtype,))
+    assert [ran.result for ran in done] == [counted] * 2
+
+
+def gradients_of_one_batch_again_and_again(run: Run) -> Any:
+    torch.manual_seed(3)
+    model = run.place(nn.Sequential(nn.Linear(5, 33), nn.Tanh(), nn.Linear(33, 2)).float())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    run.track(model=model, optimizer=optimizer)
+    found = []
+    for _ in run.epochs(3):
+        for _, x, y in run.loader(data_of(24), batch_size=24):
+            optimizer.zero_grad()
+            backward(functional.mse_loss(model(x.float()), y.float()))
+            optimizer.step()
+            found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    return [all(map(torch.equal, found[0], later)) for later in found[1:]]
+
+
+def test_the_first_step_of_an_attempt_has_the_same_bits_as_it_would_have_as_a_later_one(
+    tmp_path: Path,
+) -> None:
+    # Three workers: the order in which numbers are added decides their last bit.
+    done = run_on_workers(gradients_of_one_batch_again_and_again, 3, tmp_path)
+    assert [ran.result for ran in done] == [[True, True]] * 3
 
 
 def test_torchs_engine_is_where_it_was_and_says_what_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

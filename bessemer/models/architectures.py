@@ -61,6 +61,8 @@ def summarise(model: nn.Module) -> ModelPlaced:
 def on_first_input(model: nn.Module, keep: Callable[[np.ndarray[Any, Any]], None]) -> None:
     """Hand over a few samples of the first input that a model is called with, if it takes one tensor.
 
+    Nothing is handed over of a tensor that NumPy has no array for, such as one of bfloat16 or a sparse one.
+
     Args:
         model: a module; it is watched until its first call.
         keep: called with an array [samples, ...] of the input's dtype, four samples at most.
@@ -69,7 +71,10 @@ def on_first_input(model: nn.Module, keep: Callable[[np.ndarray[Any, Any]], None
     def seen(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         handle.remove()
         if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim:
-            example = inputs[0].detach()[:_NUM_EXAMPLE_SAMPLES].cpu()
-            keep(example.clone().numpy())
+            try:
+                example = inputs[0].detach()[:_NUM_EXAMPLE_SAMPLES].cpu().clone().numpy()
+            except (TypeError, RuntimeError):
+                return
+            keep(example)
 
     handle = model.register_forward_pre_hook(seen)

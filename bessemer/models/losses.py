@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import nn
@@ -31,10 +31,16 @@ _Gradients = dict[torch.Tensor, torch.Tensor]
 
 
 class Rider(Protocol):
-    """A few numbers that workers tell each other along with their gradients."""
+    """A few numbers that workers tell each other along with their gradients.
+
+    Attributes:
+        num_wishes: of each worker (count).
+    """
+
+    num_wishes: ClassVar[int]
 
     def wishes(self) -> list[float]:
-        """Return this worker's numbers, always as many, each exact in any float type."""
+        """Return this worker's numbers, whose sums are exact in float32."""
 
     def heard(self, wishes: Sequence[float]) -> None:
         """Take their sum over workers."""
@@ -46,7 +52,8 @@ class GradientReducer:
     Every worker calls backward() as often and in the same order. Buckets of gradients are summed while
     backward() goes on: those that the same call had in the batch before, in the same order, so all
     workers launch the same ones. At its end the workers tell each other which gradients they have and
-    launch what is left, so that nothing depends on the guess.
+    launch what is left, so that nothing depends on the guess. On the CPU they tell it with the last of
+    these buckets, which waits for the end of backward(), else in an operation beside them.
 
     Args:
         group: the workers.
@@ -73,6 +80,8 @@ class GradientReducer:
         self._call = 0
         self._had: dict[int, tuple[list[Bucket], list[int]]] = {}
         self._expected: list[Bucket] = []
+        self._carrier: Bucket | None = None
+        self._num_told = 0
         self._factor_now = 1.0
         self._thread: int | None = None
         self._added: set[torch.Tensor] = set()
@@ -225,6 +234,10 @@ class GradientReducer:
         self._expected, missing = had if had and self._overlaps else ([], [])
         for bucket, num_missing in zip(self._expected, missing, strict=True):
             bucket.num_missing = num_missing
+        self._num_told = 1 + (self._rider.num_wishes if self._rider else 0) + len(self._watched)
+        carries = bool(self._expected) and self._expected[-1].carries
+        fits = carries and all(bucket.fits(self._num_told) for bucket in self._expected)
+        self._carrier = self._expected[-1] if fits else None
 
     def _computed(self, parameter: torch.Tensor) -> None:
         """A gradient is complete; launch the buckets that are, in order."""
@@ -240,7 +253,8 @@ class GradientReducer:
         bucket.num_missing -= 1
         for expected in self._expected:
             if not expected.is_launched:
-                if expected.num_missing != 0 or not expected.fits():
+                is_late = expected is self._carrier or expected.num_missing != 0
+                if is_late or not expected.fits(self._num_told):
                     return
                 expected.launch(self._group, self._factor_now > 0)
 
@@ -250,13 +264,7 @@ class GradientReducer:
         here = [p.grad is not None for p in parameters]
         self._refuse_sparse(parameters)
         wishes = self._rider.wishes() if self._rider else []
-        told = torch.tensor([float(self._again), *wishes, *here], dtype=torch.float64)
-        telling = self._beside.begin_sum_(told)
-        # What is told arrives while the gradients do, instead of after them.
-        for bucket in self._expected:
-            bucket.arrive()
-        telling.wait()
-        again, *heard = told.tolist()
+        again, *heard = self._tell([float(self._again), *wishes, *map(float, here)])
         if self._rider:
             self._rider.heard(heard[: len(wishes)])
         present = {p for p, count in zip(parameters, heard[len(wishes) :], strict=True) if count}
@@ -269,9 +277,28 @@ class GradientReducer:
             self._launch(needed)
         for bucket in needed:
             bucket.finish(present)
+        for bucket in self._expected:
+            bucket.forget()  # of which no worker has a gradient any more
         self._had[self._call] = needed, [sum(p in present for p in b.parameters) for b in needed]
         self._call += 1
         return present
+
+    def _tell(self, told: Sequence[float]) -> list[float]:
+        """Return the sum over workers of what each tells; it arrives with the gradients, not after them."""
+        if self._carrier is not None:
+            # Every worker has the same ones in the same order, whichever of their gradients it has.
+            self._launch(self._expected[:-1])
+            self._carrier.launch(self._group, self._factor_now > 0, told)
+            for bucket in self._expected:
+                bucket.arrive()
+            return self._carrier.heard()
+        numbers = torch.tensor(told, dtype=torch.float64)
+        telling = self._beside.begin_sum_(numbers)
+        for bucket in self._expected:
+            bucket.arrive()
+        telling.wait()
+        summed: list[float] = numbers.tolist()
+        return summed
 
     def _launch(self, chosen: Iterable[Bucket]) -> None:
         for bucket in chosen:
@@ -282,12 +309,12 @@ class GradientReducer:
         """Return the buckets of gradients, expected ones first; the same list on every worker."""
         for parameter in present:
             bucket = self._bucket_of.get(parameter)
-            if bucket is not None and not bucket.is_launched and not bucket.fits():
+            if bucket is not None and not bucket.is_launched and not bucket.fits(self._num_told):
                 for member in bucket.parameters:
                     del self._bucket_of[member]
         # Gradients of the last layers are computed first.
         homeless = [p for p in present if p not in self._bucket_of]
-        for bucket in buckets(sorted(homeless, key=self._watched.__getitem__, reverse=True)):
+        for bucket in buckets(sorted(homeless, key=self._watched.__getitem__, reverse=True), self._num_told):
             self._bucket_of.update(dict.fromkeys(bucket.parameters, bucket))
         ordered = sorted(present, key=self._watched.__getitem__, reverse=True)
         needed = dict.fromkeys(self._bucket_of[parameter] for parameter in ordered)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 
@@ -26,8 +27,11 @@ class Schedule:
         notices: how many notices came that this worker will not live long (count).
 
     Attributes:
+        num_wishes: of each worker (count).
         stop: whether all workers are to end; at the next checkpoint.
     """
+
+    num_wishes: ClassVar[int] = 2
 
     def __init__(
         self,

@@ -498,7 +498,9 @@ def _log_best_model(job: Job, session: Session, store: CheckpointStore, best: Sa
         example = session.examples.get(number)
         if example is None:
             session.outlet.event(
-                Note(f"{name} is not logged as an MLflow model: it is not called with one tensor")
+                Note(
+                    f"{name} is not logged as an MLflow model: its input is not one tensor that NumPy has too"
+                )
             )
             continue
         model.load_state_dict(state["tracked"][name])

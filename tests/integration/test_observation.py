@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 
 from bessemer.drill.heads import Head
 from bessemer.observation.cluster_probe import _jobs
+from bessemer.training.chronicle import BEAT_EVERY_S
 from integration.workplaces import CALL, Workplace
 
 pytestmark = pytest.mark.timeout(400)
@@ -147,6 +148,15 @@ def has_all(text: str) -> bool:
     return wanted <= told and ranks == {"0", "1"}
 
 
+def standing(workplace: Workplace) -> dict[str, Any]:
+    """Return what `bessemer status` says, once the driver has written down the last step."""
+    deadline = time.monotonic() + 4 * BEAT_EVERY_S
+    while True:
+        found: dict[str, Any] = json.loads(workplace.run("status", "--json", "-p", "watched").stdout)
+        if found["runs"][0]["step"] == 18 or time.monotonic() > deadline:
+            return found
+
+
 @pytest.fixture(scope="module")
 def seen(workplace: Workplace, head: Head) -> Seen:
     script = workplace.folder / "watched.py"
@@ -172,7 +182,7 @@ def seen(workplace: Workplace, head: Head) -> Seen:
             time.sleep(0.2)
         follower = workplace.start("logs", "watched", "-p", "watched", "--follow", "--json")
         found.metrics = page(head, has_all)
-        found.standing = json.loads(workplace.run("status", "--json", "-p", "watched").stdout)
+        found.standing = standing(workplace)
         (workplace.folder / "go-on").touch()
         found.status = process.wait(timeout=120)
         found.followed = follower.communicate(timeout=60)[0]

@@ -18,6 +18,7 @@ from source_files import FORMATS, declared, make, opened, rows_of
 
 from bessemer.data.sources.opening import open_source
 from bessemer.errors import BessemerError, DataError
+from buckets import serving
 from integration.workplaces import ROOT, Workplace
 
 pytestmark = pytest.mark.timeout(900)
@@ -161,29 +162,17 @@ def test_a_worker_that_is_killed_goes_on_in_the_middle_of_a_windowed_pass_with_t
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def s3() -> Iterator[dict[str, str]]:
     """An S3 server of this machine with a bucket `data`; gives the variables that lead to it."""
-    from moto.server import ThreadedMotoServer
+    import s3fs
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    variables = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
+    with serving() as bucket, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket.environment.items():
             patch.setenv(name, value)
-        import s3fs
-
-        s3fs.S3FileSystem().mkdir("data")
-        yield variables
+        # A file system that is remembered has the address of another server.
         s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+        yield bucket.environment
+        s3fs.S3FileSystem.clear_instance_cache()
 
 
 def put(folder: Path, bucket: str) -> None:
