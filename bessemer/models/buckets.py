@@ -16,10 +16,9 @@ import torch.distributed as dist
 
 from bessemer.utils.collectives import Group
 
-# Large enough that latency does not count, small enough that the first leaves while others are computed.
-BUCKET_BYTES = 16 * 2**20
-
-
+# A bucket is full once it has as much: so much that latency does not count, and so little that the first
+# leaves while others are computed.
+BUCKET_BYTES = 8 * 2**20
 # What is told is counts of workers and of votes, which these hold exactly.
 _CARRYING = (torch.float32, torch.float64)
 
@@ -123,7 +122,7 @@ class Bucket:
 
 
 def buckets(parameters: Iterable[torch.Tensor], num_told: int) -> Iterator[Bucket]:
-    """Group parameters of one dtype and device into buckets of bounded size, in order; see `Bucket`."""
+    """Group parameters of one dtype and device into buckets, in order; see `Bucket`."""
     kinds: dict[tuple[torch.dtype, torch.device], list[torch.Tensor]] = {}
     for parameter in parameters:
         kinds.setdefault((parameter.dtype, parameter.device), []).append(parameter)
@@ -131,12 +130,11 @@ def buckets(parameters: Iterable[torch.Tensor], num_told: int) -> Iterator[Bucke
         chosen: list[torch.Tensor] = []
         size_bytes = 0
         for parameter in same:
-            own_bytes = parameter.numel() * parameter.element_size()
-            # What is there need not wait for a large one that comes later.
-            if chosen and size_bytes + own_bytes > BUCKET_BYTES:
+            chosen.append(parameter)
+            size_bytes += parameter.numel() * parameter.element_size()
+            # What is there need not wait for gradients of the layer before.
+            if size_bytes >= BUCKET_BYTES:
                 yield Bucket(chosen, num_told)
                 chosen, size_bytes = [], 0
-            chosen.append(parameter)
-            size_bytes += own_bytes
         if chosen:
             yield Bucket(chosen, num_told)

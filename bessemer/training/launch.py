@@ -35,14 +35,15 @@ from bessemer.training.worker import Job, home_of, train_worker
 from bessemer.utils.console import TrainingScreen
 from bessemer.utils.events import Event, ProgramEnded, Tally, TurnEnded, TurnToJudge
 
-# Ray Train looks after its workers this often; its default of two seconds delays the end of a run.
-_RAY_POLL_S = "0.25"
+# Ray Train looks after its workers this often; its default of two seconds delays the end of a run, and each
+# look wakes a thread of every worker.
+_RAY_POLL_S = "0.5"
 # How long workers of a group that follows the cluster wait for room.
 _START_TIMEOUT_S = "10"
 # Ray looks this often whether a node is about to be taken away; its default is 5 seconds.
 _PREEMPTION_POLL_S = "1"
-# News come at once; only this often it is seen that the job is done.
-_NEWS_WITHIN_S = 0.2
+# News come at once, and so does the end of the job; this is how long the driver waits in one call.
+_NEWS_WITHIN_S = 2.0
 
 
 @dataclass
