@@ -149,6 +149,12 @@ def test_a_database_that_cannot_be_written_is_a_tracking_error(tmp_path: Path) -
 # A run
 
 
+def test_a_run_says_whose_it_is(client: Any, uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ada")
+    tracked = open_run(uri, "common", "ada's", {}, folder)
+    assert client.get_run(tracked.run_id).data.tags["mlflow.user"] == "ada"
+
+
 def test_a_run_has_its_settings_its_tags_and_the_file_that_repeats_it(
     client: Any, uri: str, folder: Path
 ) -> None:

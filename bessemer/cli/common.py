@@ -53,11 +53,12 @@ def given_of(project: Project, tags: Mapping[str, str]) -> Given:
     """Return what belongs to a project; `tags`: more of its runs, beside where its code comes from."""
     from bessemer.utils.provenance import provenance
 
+    source = {"mlflow.source.type": "PROJECT", "mlflow.source.name": project.entry}
     return Given(
         project=project.name,
         search_path=[str(project.root)],
         code=[project.package_dir],
-        tags={**provenance(project.root, project.source_sha256), **tags},
+        tags={**provenance(project.root, project.source_sha256), **source, **tags},
     )
 
 

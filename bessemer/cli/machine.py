@@ -86,8 +86,13 @@ def mlflow(
     storage: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
 ) -> None:
     """Open the MLflow page on the store that runs are recorded in; ends with Ctrl-C."""
-    from bessemer.tracking import serve_page, tracking_uri
+    from bessemer.tracking import check_page, links_to_experiments, serve_page, tracking_uri
 
-    uri = tracking_uri("", storage)
-    console_for().print(f"MLflow at http://127.0.0.1:{port} on {uri}", highlight=False, soft_wrap=True)
+    uri, console = tracking_uri("", storage), console_for()
+    check_page(uri, port)
+    console.print(f"MLflow at http://127.0.0.1:{port} on {uri}; runs of", highlight=False, soft_wrap=True)
+    links = links_to_experiments(uri, port)
+    width = max(map(len, links), default=0)
+    for name, link in links.items():
+        console.print(f"  {name:<{width}}  {link}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(serve_page(uri, storage, port))

@@ -5,7 +5,7 @@ One training run is one MLflow run, however often its workers die: the driver cr
 """
 
 from bessemer.tracking.models import LoggedModel, log_model
-from bessemer.tracking.page import serve_page, server_command
+from bessemer.tracking.page import check_page, links_to_experiments, serve_page, server_command
 from bessemer.tracking.registry import (
     Version,
     create_version,
@@ -52,12 +52,14 @@ __all__ = [
     "Status",
     "TrackedRun",
     "Version",
+    "check_page",
     "check_store",
     "close_run",
     "create_version",
     "describe_run",
     "describe_version",
     "find_version",
+    "links_to_experiments",
     "log_folder",
     "log_metrics",
     "log_model",

@@ -9,11 +9,31 @@ import sys
 from pathlib import Path
 
 from bessemer.errors import TrackingError
-from bessemer.tracking.store import ARTIFACTS_NAME
+from bessemer.tracking.store import ARTIFACTS_NAME, client_of, errors_named
+
+# The page opens with figures of language models, unless its address asks for those of training.
+_OF_TRAINING = "?workflowType=machine_learning"
+_NUM_SHOWN = 10
 
 
-def serve_page(uri: str, storage_path: Path, port: int) -> int:
-    """Serve the MLflow page on this machine until Ctrl-C; returns its exit status.
+def links_to_experiments(uri: str, port: int) -> dict[str, str]:
+    """Return where the page of a store shows the runs of its experiments, by name, the newest first.
+
+    Raises:
+        TrackingError: the store cannot be read.
+    """
+    with errors_named(uri):
+        found = client_of(uri).search_experiments(
+            filter_string="name != 'Default'", order_by=["last_update_time DESC"], max_results=_NUM_SHOWN
+        )
+    return {
+        each.name: f"http://127.0.0.1:{port}/#/experiments/{each.experiment_id}/runs{_OF_TRAINING}"
+        for each in found
+    }
+
+
+def check_page(uri: str, port: int) -> None:
+    """Refuse to serve a page that could not be.
 
     Raises:
         TrackingError: nothing was recorded yet, or the port is taken.
@@ -31,6 +51,10 @@ def serve_page(uri: str, storage_path: Path, port: int) -> int:
                 expected="a free port",
                 todo=f"choose another: --port {port + 1}",
             )
+
+
+def serve_page(uri: str, storage_path: Path, port: int) -> int:
+    """Serve the MLflow page on this machine until Ctrl-C; returns its exit status."""
     return subprocess.call(server_command(uri, storage_path, port))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 # MLflow's own limits on one batch and on the length of a parameter's value.
 _MAX_PARAMETERS_A_BATCH = 100
 _MAX_PARAMETER_LENGTH = 6000
-
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -113,8 +113,16 @@ def open_run(
         local = uri.startswith("sqlite:") and artifact_root is not None
         root = (artifact_root / ARTIFACTS_NAME).absolute().as_uri() if local and artifact_root else None
         experiment_id = found.experiment_id if found else client.create_experiment(experiment, root)
-        run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
+        run = client.create_run(experiment_id, run_name=name, tags={**_user(), **tags})
         return TrackedRun(uri, run.info.run_id, experiment_id, name, run.info.start_time / 1000)
+
+
+def _user() -> dict[str, str]:
+    """Return whose run it is, as a tag; nothing where the user has no name, as in some containers."""
+    try:
+        return {"mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):
+        return {}
 
 
 def describe_run(tracked: TrackedRun, parameters: Mapping[str, Any], settings_toml: str) -> None:

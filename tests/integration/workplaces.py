@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,26 +40,35 @@ class Workplace:
 
     def run(self, *arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        return self._run(self.command(*arguments), timeout_s)
 
     def run_script(self, path: Path, timeout_s: float = 240) -> tuple[int, str]:
         """Run a program of somebody who uses the library; return its exit status and what it printed."""
-        done = subprocess.run(
-            [sys.executable, str(path)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-        )
+        done = self._run([sys.executable, str(path)], timeout_s)
         return done.returncode, done.stdout + done.stderr
+
+    def _run(self, command: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**self.environment, "PYTHONFAULTHANDLER": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)  # which has Python print where every thread is
+            stdout, stderr = process.communicate(timeout=30)
+            raise AssertionError(
+                f"{' '.join(command)} did not end within {timeout_s:g} s\n{stdout}\n{stderr}"
+            ) from None
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a verb; its output can be read line by line."""
