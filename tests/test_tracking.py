@@ -18,6 +18,7 @@ from bessemer.tracking import (
     check_store,
     close_run,
     describe_run,
+    links_to_experiments,
     log_metrics,
     open_children,
     open_run,
@@ -147,6 +148,17 @@ def test_a_database_that_cannot_be_written_is_a_tracking_error(tmp_path: Path) -
 
 
 # A run
+
+
+def test_the_page_of_each_experiment_is_linked_the_newest_first(uri: str, client: Any, folder: Path) -> None:
+    first, second = (open_run(uri, name, "r", {}, folder).experiment_id for name in ("older", "newer"))
+    links = links_to_experiments(uri, 5001)
+    assert list(links)[:2] == ["newer", "older"]
+    assert "Default" not in links
+    for name, number in (("older", first), ("newer", second)):
+        assert links[name] == (
+            f"http://127.0.0.1:5001/#/experiments/{number}/runs?workflowType=machine_learning"
+        )
 
 
 def test_a_run_says_whose_it_is(client: Any, uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
