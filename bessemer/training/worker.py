@@ -49,6 +49,7 @@ from bessemer.training.shelf import Shelf
 from bessemer.training.stopwatch import Stopwatch
 from bessemer.training.surroundings import Mode, ProgramInspected, RunStopped, Surroundings
 from bessemer.training.watchdog import EXIT_STATUS, Watchdog
+from bessemer.utils.allocator import keep_freed_memory
 from bessemer.utils.collectives import Group, says_a_peer_is_gone
 from bessemer.utils.events import AttemptStarted, Note, Tally, TurnToJudge
 from bessemer.utils.log_lines import Where
@@ -186,6 +187,7 @@ def run_job(
     Raises:
         TrainingError: the program failed; a restart may help.
     """
+    keep_freed_memory()
     sys.path[:0] = [folder for folder in job.search_path if folder not in sys.path]
     settings: Settings = cloudpickle.loads(job.settings)
     if job.home and job.mode == "train":
