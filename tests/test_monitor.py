@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 
 from bessemer.errors import TrainingError, UserError
 from bessemer.training.attempts import Limits, Report
@@ -148,3 +149,22 @@ def test_a_call_for_news_that_runs_beside_its_repetition_loses_none() -> None:
     told, repeated, later = asyncio.run(both())
     assert told.events == repeated.events == [Note("once")]
     assert later.events == []
+
+
+def test_who_waits_for_a_wish_to_stop_hears_of_it_at_once_and_others_after_a_while() -> None:
+    async def asked() -> tuple[bool, bool, float]:
+        mailbox = Mailbox()
+        before = await mailbox.stop_wished(0.01)
+        waiting = asyncio.create_task(mailbox.stop_wished(60.0))
+        other = asyncio.create_task(mailbox.written("never", 0.05))
+        await asyncio.sleep(0.01)
+        begun = time.monotonic()
+        mailbox.wish_stop()
+        after = await waiting
+        took_s = time.monotonic() - begun
+        assert (await other) == (False, None)
+        return before, after, took_s
+
+    before, after, took_s = asyncio.run(asked())
+    assert (before, after) == (False, True)
+    assert took_s < 5

@@ -237,9 +237,11 @@ class Mailbox:
     def wish_stop(self) -> None:
         """Ask the workers to end at their next step."""
         self._stop_wished = True
+        self._told.set()
 
-    def stop_wished(self) -> bool:
-        """Whether the workers are asked to end."""
+    async def stop_wished(self, wait_s: float) -> bool:
+        """Return whether the workers are asked to end, after waiting for it."""
+        await self._until(lambda: self._stop_wished, wait_s)
         return self._stop_wished
 
     def stopped(self, step: int) -> None:
@@ -338,8 +340,8 @@ class Monitor:
         self._tell("wish_stop")
 
     def stop_wished(self) -> bool:
-        """Whether the workers are asked to end."""
-        wished: bool = self._call("stop_wished")
+        """Return whether the workers are asked to end, after waiting a while for it."""
+        wished: bool = self._call("stop_wished", _LISTEN_S)
         return wished
 
     def stopped(self, step: int) -> None:

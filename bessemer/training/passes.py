@@ -29,7 +29,7 @@ from bessemer.utils.collectives import Group
 
 # Metrics of a loop are combined over workers after so many batches, and at its end.
 _FLUSH_EVERY_BATCHES = 50
-_PROGRESS_EVERY_S = 0.25
+_PROGRESS_EVERY_S = 0.5
 
 
 @dataclass

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 from bessemer.utils.events import Tally
 
-_TELL_EVERY_S = 0.25
+# What is told wakes the monitor and the driver.
+_TELL_EVERY_S = 0.5
 # Of fast steps so many are told each time; to tell of all would cost more than a step.
 _MOST_DURATIONS = 50
 

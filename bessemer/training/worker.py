@@ -54,9 +54,6 @@ from bessemer.utils.collectives import Group, says_a_peer_is_gone
 from bessemer.utils.events import AttemptStarted, Note, Tally, TurnToJudge
 from bessemer.utils.log_lines import Where
 
-# How long after a signal the workers hear of it, at most.
-_ASK_EVERY_S = 0.5
-
 Program = Callable[[Run, Any], Any]
 
 
@@ -380,7 +377,7 @@ def _notices(job: Job) -> Notices:
 
 
 def _stop_wish(monitor: Monitor | None) -> Callable[[], bool]:
-    """Return what tells whether the driver wants the run to end; asks now and then, in the background."""
+    """Return what tells whether the driver wants the run to end; it is waited for in the background."""
     if monitor is None:
         return lambda: False
     wished = threading.Event()
@@ -388,7 +385,7 @@ def _stop_wish(monitor: Monitor | None) -> Callable[[], bool]:
     def ask() -> None:
         with contextlib.suppress(Exception):  # the monitor ends with the run
             while not monitor.stop_wished():
-                time.sleep(_ASK_EVERY_S)
+                pass
             wished.set()
 
     threading.Thread(target=ask, name="bessemer-stop", daemon=True).start()

@@ -63,7 +63,7 @@ def train(run, settings):
             optimizer.step()
             run.log({"train/loss": loss.detach()})
             if epoch == 2:
-                time.sleep(0.3)  # what is counted is told four times a second
+                time.sleep(0.3)  # what is counted is told every half a second
             if epoch == 1 and number == 2 and run.rank == 1 and not (run.output_dir / "killed").exists():
                 (run.output_dir / "killed").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
