@@ -181,13 +181,23 @@ def test_the_winner_is_confirmed_with_other_seeds(slope: Workplace, halved: dict
 # Kills. The journal says it all: what was chosen, reported, and decided, in order.
 
 
+@pytest.fixture
+def struck(tmp_path: Path) -> Iterator[tuple[Workplace, Head]]:
+    """A workplace on a head of its own: now and then a raylet goes on counting the CPU of a trial whose
+    process was killed, and on the shared head whoever needs both CPUs would wait for ever."""
+    environment = environment_with({"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"})
+    with started_head(2, environment, object_store_bytes=OBJECT_STORE_BYTES) as own:
+        yield _workplace(tmp_path, own), own
+
+
 @pytest.mark.parametrize(
     ("sampler", "scheduler"),
     [("tpe", "asha"), ("random", "pbt")],
 )
 def test_a_search_whose_trials_and_driver_are_killed_decides_as_an_undisturbed_one(
-    slope: Workplace, head: Head, halved: dict[str, Any], sampler: str, scheduler: str
+    struck: tuple[Workplace, Head], sampler: str, scheduler: str
 ) -> None:
+    slope, head = struck
     how = [*ONE, "--tuning.sampler", sampler, "--tuning.scheduler", scheduler]
     how += ["--tuning.interval-turns", "3", "--tuning.population", "3", "--tuning.num-trials", "4"]
     name = f"{sampler}-{scheduler}"
