@@ -90,9 +90,9 @@ def mlflow(
 
     uri, console = tracking_uri("", storage), console_for()
     check_page(uri, port)
-    console.print(f"MLflow at http://127.0.0.1:{port} on {uri}; runs of", highlight=False, soft_wrap=True)
+    console.print(f"MLflow at http://127.0.0.1:{port} on {uri}", highlight=False, soft_wrap=True)
     links = links_to_experiments(uri, port)
     width = max(map(len, links), default=0)
     for name, link in links.items():
-        console.print(f"  {name:<{width}}  {link}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  runs of {name:<{width}}  {link}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(serve_page(uri, storage, port))
