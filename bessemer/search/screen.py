@@ -89,6 +89,10 @@ class SearchScreen:
         if self._live is None:
             self._say(f"trial {trial.number}  {self._state(trial)}  {self._summary()}")
 
+    def note(self, text: str) -> None:
+        """Show a sentence that the user should see."""
+        self._console.print(f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -32,6 +32,7 @@ from bessemer.search.study import Study
 from bessemer.search.trial import Brief, End, News, TrialActor, as_config
 from bessemer.training.cluster import head_watched
 from bessemer.training.folders import LOGS_FOLDER
+from bessemer.training.room import waiting_told
 
 _RAY_FOLDER = "ray"
 _SPENT_EVERY_S = 10.0
@@ -143,6 +144,10 @@ class Search:
             self._end(number, End("failed", cause))
         except BessemerError as error:
             self.error = self.error or error
+
+    def waits(self, text: str) -> None:
+        """Take what no trial can begin for."""
+        self._screen.note(text)
 
     def finish(self) -> None:
         """Write down what was spent."""
@@ -275,7 +280,12 @@ def run_trials(search: Search, plan: Plan, brief: Brief) -> None:
         ),
     )
     try:
-        with _log_of(brief.study_dir), stopping(search), head_watched(lambda: _leave(brief.study_dir.name)):
+        with (
+            _log_of(brief.study_dir),
+            stopping(search),
+            head_watched(lambda: _leave(brief.study_dir.name)),
+            waiting_told(search.waits),
+        ):
             tuner.fit()
     except ray.exceptions.RayError as error:
         raise _lost(error, brief.study_dir.name) from error

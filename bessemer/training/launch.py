@@ -31,9 +31,10 @@ from bessemer.training.folders import LOGS_FOLDER, POSITIONS_FOLDER
 from bessemer.training.gauges import Gauges
 from bessemer.training.judging import Judge
 from bessemer.training.relay import Recorder
+from bessemer.training.room import waiting_told
 from bessemer.training.worker import Job, home_of, train_worker
 from bessemer.utils.console import TrainingScreen
-from bessemer.utils.events import Event, ProgramEnded, Tally, TurnEnded, TurnToJudge
+from bessemer.utils.events import Event, Note, ProgramEnded, Tally, TurnEnded, TurnToJudge
 
 # Ray Train looks after its workers this often; its default of two seconds delays the end of a run, and each
 # look wakes a thread of every worker.
@@ -137,7 +138,8 @@ def launch(
             if execute is not None:
                 execute(job)
             else:
-                _trainer(job, settings.scaling).fit()
+                with waiting_told(lambda text: screen.show(Note(text))):
+                    _trainer(job, settings.scaling).fit()
         except (ray.train.TrainingFailedError, ray.exceptions.RayError, BessemerError) as error:
             failure = error
         finally:

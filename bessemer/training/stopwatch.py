@@ -30,7 +30,7 @@ class Stopwatch:
     """Counts one attempt, and tells of it now and then, so that a killed attempt is not forgotten.
 
     Args:
-        tell: given a tally at each turning point, and four times a second in between.
+        tell: given a tally at each turning point, and twice a second in between.
         attempt: 1 for the first attempt of this driver.
         reached: last step of the run that an earlier attempt told of (count).
         clock: seconds since 1970.

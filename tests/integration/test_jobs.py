@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,51 @@ def test_a_cluster_that_wants_no_jobs_from_here_is_said_in_one_message(workplace
     assert done.returncode == 2
     assert done.stderr.startswith("error: no cluster answers at http://127.0.0.1:9")
     assert "Traceback" not in done.stderr
+
+
+HOLDER = """
+import ray
+ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+ray.get(ray.util.placement_group([{"CPU": 2}]).ready())
+print("held", flush=True)
+input()
+"""
+WAITER = """
+import threading, ray
+from bessemer.training.room import waiting_told
+ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+told = threading.Event()
+def tell(text):
+    print(text, flush=True)
+    told.set()
+ray.util.placement_group([{"CPU": 1}] * 2)
+with waiting_told(tell):
+    assert told.wait(60)
+"""
+
+
+def test_who_waits_for_room_is_told_which_process_holds_it(workplace: Workplace) -> None:
+    with python(HOLDER, workplace) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with python(WAITER, workplace) as waiter:
+                said, _ = waiter.communicate(timeout=90)
+            holder.communicate("\n", timeout=60)
+        finally:
+            holder.kill()
+    assert said.startswith(f"waiting for room: 2 CPU wanted, 0 of 2 free; process {holder.pid} on ")
+    assert said.endswith(" holds 2 CPU\n")
+
+
+def python(code: str, workplace: Workplace) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=workplace.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_for(condition: Any) -> None:
