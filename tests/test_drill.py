@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from bessemer.config.deploy_settings import Deploy
+from bessemer.config.settings import Settings
 from bessemer.drill.command import Reference, Verdict, chosen_disturbances, judge
 from bessemer.drill.comparison import (
     Difference,
@@ -24,9 +27,11 @@ from bessemer.drill.comparison import (
     is_exact_enough,
 )
 from bessemer.drill.moments import Moment, choose, chosen, earlier
+from bessemer.drill.on_cluster import Grounds, chosen_plans, drill_cluster
+from bessemer.drill.submitted import Course
 from bessemer.drill.table import show_verdicts
 from bessemer.drill.training import checkpoints_in, newest_step, starts_in
-from bessemer.errors import UserError
+from bessemer.errors import ClusterError, UserError
 
 POINTS: tuple[Point, ...] = (("loss", 1, 0.5), ("loss", 2, 0.25), ("epoch/duration_s", 2, 3.0))
 
@@ -212,3 +217,17 @@ def test_the_table_says_what_differs_and_what_does_not_apply() -> None:
     assert "a small disk cannot be mounted here" in text
     assert "0 of 1 disturbances changed nothing" in text
     assert "runs/drills/x" in text
+
+
+def test_every_image_that_a_drill_needs_is_looked_for_before_its_first_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "docker"
+    engine.write_text('#!/bin/sh\ncase "$*" in *:dev-*) exit 1;; "image inspect "*) exit 0;; esac\nexit 2\n')
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    plans = chosen_plans([], [], [], seed=0)
+    course = Course("gan", "gan", (), every_steps=7, limit_s=1.0)
+    with pytest.raises(ClusterError, match="there is no image ours:dev-1 on this machine") as raised:
+        drill_cluster(Grounds(Deploy(), 3, "ours:1"), course, Settings(), plans, lambda verdict: None)
+    assert raised.value.todo == "`make build-dev`"

@@ -30,6 +30,7 @@ from bessemer.remote.containers import (
     COMPOSE_FILE,
     Containers,
     bring_up,
+    check_image,
     nodes_of,
     take_down,
     wait_for_nodes,
@@ -39,6 +40,7 @@ from bessemer.training.folders import LOGS_FOLDER
 
 _READY_WITHIN_S = 300.0
 # The S3-compatible server of moto, in a container of the image that has the tools.
+_BUCKET_STAGE = "dev"
 _BUCKET_PORT = 5000
 _BUCKET_COMPOSE = """\
 services:
@@ -150,6 +152,25 @@ class Ground:
         wait_for_nodes(self.cluster, num_nodes, time.monotonic() + _READY_WITHIN_S)
 
 
+def check_images(settings: Settings, image: str) -> None:
+    """See that this machine has the images of a cluster.
+
+    Args:
+        settings: what its nodes have.
+        image: of the nodes.
+
+    Raises:
+        ClusterError: one is missing.
+    """
+    deploy = settings.deploy.model_copy(update={"image": image})
+    settings = settings.model_copy(update={"deploy": deploy})
+    stages = {"runtime": "make build", "mlflow": "make build"}
+    if storage_of(settings).is_url:
+        stages[_BUCKET_STAGE] = "make build-dev"
+    for stage, command in stages.items():
+        check_image(image_name(settings, target=stage), command)
+
+
 @contextlib.contextmanager
 def started_ground(settings: Settings, name: str, image: str) -> Iterator[Ground]:
     """Start a cluster of containers, and remove it with all that it held.
@@ -192,7 +213,7 @@ def _with_bucket(cluster: Containers, held: contextlib.ExitStack) -> Containers:
     """Add a server of S3 to a cluster, and let this process reach it as long as the cluster is there."""
     port = free_port()
     file = Path("docker") / "bucket.yaml"
-    image = image_name(cluster.settings, cluster.project, "dev")
+    image = image_name(cluster.settings, cluster.project, _BUCKET_STAGE)
     text = _BUCKET_COMPOSE.format(image=image, inside=_BUCKET_PORT, outside=port)
     (cluster.here / file).write_text(text, encoding="utf-8")
     inside = {**_KEYS, "AWS_ENDPOINT_URL": f"http://bucket:{_BUCKET_PORT}"}

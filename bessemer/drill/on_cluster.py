@@ -18,7 +18,7 @@ from bessemer.config.settings import Settings
 from bessemer.drill.command import REFERENCE, Reference, Verdict, draws_in, judge, result_of
 from bessemer.drill.comparison import Result
 from bessemer.drill.disturbances import Story
-from bessemer.drill.ground import Ground, started_ground
+from bessemer.drill.ground import Ground, check_images, started_ground
 from bessemer.drill.moments import choose, earlier, not_before
 from bessemer.drill.on_nodes import ON_NODES, Field, NodeDisturbance, undisturbed
 from bessemer.drill.submitted import Course
@@ -126,6 +126,9 @@ def drill_cluster(
         ClusterError: a cluster does not start.
         TrainingError: an undisturbed run fails, so there is nothing to compare with.
     """
+    # Said now, and not after a quarter of an hour with the first of the clusters.
+    for plan in plans:
+        check_images(grounds.settings(plan.storage), grounds.image)
     verdicts: list[Verdict] = []
     for plan in plans:
         with started_ground(grounds.settings(plan.storage), _NAME, grounds.image) as ground:

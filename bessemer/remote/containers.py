@@ -181,14 +181,26 @@ def check_ready(cluster: Containers) -> None:
             f"there is no {file}", expected="the Compose file", todo="`bessemer cluster render` writes it"
         )
     for target in ("runtime", "mlflow"):
-        image = image_name(cluster.settings, cluster.project, target)
-        if _quiet(["docker", "image", "inspect", image]) != 0:
-            raise ClusterError(
-                f"there is no image {image} on this machine", expected="the images", todo="`make build`"
-            )
+        check_image(image_name(cluster.settings, cluster.project, target), "make build")
     if not containers(cluster):
         for setting in ("dashboard_port", "mlflow_port"):
             _check_free(int(getattr(cluster.settings.deploy, setting)), setting)
+
+
+def check_image(image: str, command: str) -> None:
+    """See that this machine has an image.
+
+    Args:
+        image: its name and tag.
+        command: that builds it.
+
+    Raises:
+        ClusterError: there is none.
+    """
+    if _quiet(["docker", "image", "inspect", image]) != 0:
+        raise ClusterError(
+            f"there is no image {image} on this machine", expected="the images", todo=f"`{command}`"
+        )
 
 
 def _check_free(port: int, setting: str) -> None:
