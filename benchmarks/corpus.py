@@ -205,7 +205,7 @@ def recorded(store: Path) -> tuple[str, ...]:
         return ()
     with contextlib.closing(sqlite3.connect(store)) as database:
         names = {name for (name,) in database.execute("SELECT DISTINCT key FROM metrics")}
-    return tuple(sorted(x for x in names if not x.startswith(("epoch/", "system/", "account/"))))
+    return tuple(sorted(x for x in names if not x.startswith(("epoch/", "system/", "usage/"))))
 
 
 def killed_at_checkpoint(training: subprocess.Popen[bytes], runs: Path) -> bool:

@@ -234,8 +234,8 @@ def test_a_restart_that_nobody_noticed_and_that_had_no_checkpoint_has_no_such_pa
     assert recovery.noticed_s is None
     assert recovery.restored_s is None
     assert recovery.until_step_s == account.recovery_s == 14
-    assert "account/recovery/noticed_s" not in account.metrics()
-    assert account.metrics()["account/recovery/restarted_s"] == 9
+    assert "usage/recovery/noticed_s" not in account.metrics()
+    assert account.metrics()["usage/recovery/restarted_s"] == 9
     assert account.total_s == parts(account)
 
 
@@ -253,7 +253,7 @@ def test_a_command_that_failed_before_its_first_step_has_a_start_and_an_end() ->
     assert (early.startup_s, early.end_s, early.program_s, early.step_s) == (9, 3, None, None)
     nothing = Books(called_at=100.0).account(104.0)
     assert (nothing.total_s, nothing.startup_s, nothing.cluster_s) == (4, 4, None)
-    assert nothing.metrics()["account/num_steps"] == 0
+    assert nothing.metrics()["usage/num_steps"] == 0
 
 
 def test_the_account_of_an_undisturbed_run_fits_into_eighty_columns() -> None:

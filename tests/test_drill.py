@@ -48,7 +48,7 @@ def test_equal_runs_have_no_difference_whatever_their_times_are() -> None:
     other = (
         ("system/cpu", 1, 7.0),
         ("timing/x", 1, 1.0),
-        ("account/steps_s", 2, 1.0),
+        ("usage/steps_s", 2, 1.0),
         *reversed(POINTS[:2]),
         ("epoch/duration_s", 2, 9.0),
     )

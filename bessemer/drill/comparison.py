@@ -21,7 +21,7 @@ Point = tuple[str, int, float]
 
 _VALUES_SHOWN = 3
 _OF_TIME = ("epoch/duration_s", "epoch/samples_per_s", "epoch/data_wait_fraction")
-_OF_TIME_PREFIXES = ("system/", "timing/", "account/")
+_OF_TIME_PREFIXES = ("system/", "timing/", "usage/")
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Account:
         return max(0, self.last_step - (self.num_steps - self.num_steps_again))
 
     def metrics(self) -> dict[str, float]:
-        """Return what is known by the names that it has in MLflow."""
+        """Return what is known by the names that it has in MLflow, where they stand behind `train/`."""
         values = {
             "total_s": self.total_s,
             "startup_s": self.startup_s,
@@ -133,7 +133,7 @@ class Account:
             "recovery/again_s": total(r.again_s for r in self.recoveries),
             "num_steps_again": self.num_steps_again,
         }
-        return {f"account/{name}": float(value) for name, value in values.items() if value is not None}
+        return {f"usage/{name}": float(value) for name, value in values.items() if value is not None}
 
 
 def total(parts: Iterable[float | None]) -> float | None:

@@ -173,7 +173,7 @@ def test_where_the_time_of_a_run_went_is_in_its_result_and_in_mlflow(
     assert 0 < 20 * account["step_s"] < account["steps_s"]
     logged = client.get_run(result["tracked"]["run_id"]).data.metrics
     for name in (*names, "total_s", "step_s", "num_steps", "num_steps_again", "data_wait_fraction"):
-        assert logged[f"account/{name}"] == account[name]
+        assert logged[f"usage/{name}"] == account[name]
 
 
 def scraped(head: Head, name: str, run: str) -> float:
@@ -237,10 +237,10 @@ def test_a_killed_worker_costs_an_attempt_and_changes_no_number(
     assert account["recovery_s"] == pytest.approx(parts, abs=0.1)
     assert recovery["again_s"] >= 0
     logged = client.get_run(killed["tracked"]["run_id"]).data.metrics
-    assert logged["account/num_restarts"] == 1
-    assert logged["account/recovery_s"] == account["recovery_s"]
-    assert logged["account/recovery/again_s"] == recovery["again_s"]
-    assert logged["account/num_steps_again"] == account["num_steps_again"]
+    assert logged["usage/num_restarts"] == 1
+    assert logged["usage/recovery_s"] == account["recovery_s"]
+    assert logged["usage/recovery/again_s"] == recovery["again_s"]
+    assert logged["usage/num_steps_again"] == account["num_steps_again"]
     told = next(line for line in printed if re.match(r" +recovery ", line))
     assert "1 restart," in told
 

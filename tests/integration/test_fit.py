@@ -107,9 +107,9 @@ def test_a_program_that_fails_the_same_way_twice_ends_with_its_place_and_cause(
     assert run.info.status == "FAILED"
     assert run.data.tags["bessemer.attempts"] == "2"
     # Both attempts came to step 10; the second began with the checkpoint of step 5, or with none.
-    assert run.data.metrics["account/num_restarts"] == 1
-    assert run.data.metrics["account/num_steps_again"] in (5, 10)
-    assert run.data.metrics["account/num_steps"] == 10 + run.data.metrics["account/num_steps_again"]
+    assert run.data.metrics["usage/num_restarts"] == 1
+    assert run.data.metrics["usage/num_steps_again"] in (5, 10)
+    assert run.data.metrics["usage/num_steps"] == 10 + run.data.metrics["usage/num_steps_again"]
 
 
 def test_a_batch_smaller_than_the_worker_count_is_refused_without_a_restart(
