@@ -23,6 +23,8 @@ BESSEMER := $(BIN)/bessemer
 # off for a client when this is not set; the head listens on 127.0.0.1 only.
 export RAY_AUTH_MODE ?= disabled
 export RAY_USAGE_STATS_ENABLED ?= 0
+# Or processes that fetch samples would be ended and started again and again (bessemer/training/cluster.py).
+export RAY_idle_worker_killing_time_threshold_ms ?= 60000
 
 # What docker/docker.mk wants to know: the images, the clusters, the jobs.
 IMAGE := bessemer

@@ -12,7 +12,9 @@ import yaml
 
 from bessemer.config.settings import Settings
 from bessemer.deployment.compose import SECRET_NAMES, compose_text
+from bessemer.training.cluster import IDLE_PROCESSES
 
+ROOT = Path(__file__).parents[1]
 SERVICES = ("mlflow", "head", "worker")
 
 
@@ -53,6 +55,12 @@ def test_the_head_does_not_train_and_a_node_has_room_for_its_workers() -> None:
     assert "--num-cpus 0" in made["head"]["command"]
     assert "--num-cpus 3" in made["worker"]["command"]
     assert made["worker"]["scale"] == 3
+
+
+def test_nodes_of_every_kind_keep_their_idle_processes_alike() -> None:
+    (setting,) = (f"{name}={value}" for name, value in IDLE_PROCESSES.items())
+    assert f" {setting} " in (ROOT / "docker" / "Dockerfile").read_text()
+    assert f"export {setting.replace('=', ' ?= ')}\n" in (ROOT / "Makefile").read_text()
 
 
 def test_nodes_wait_for_the_head_and_the_head_for_mlflow() -> None:

@@ -97,7 +97,7 @@ def up(
     made, console = _containers(project, context.args, config), console_for()
 
     def tell(text: str) -> None:
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, soft_wrap=True)
 
     facts = bring_up(made, wait_s, tell)
     deploy = made.settings.deploy

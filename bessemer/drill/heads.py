@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from bessemer.errors import ClusterError
+from bessemer.training.cluster import IDLE_PROCESSES
 
 OBJECT_STORE_BYTES = 300 * 2**20
 _START_TIMEOUT_S = 60.0
@@ -137,7 +138,9 @@ def _ray_start(
     command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address", ip, *arguments]
     with log.open("w") as output:
-        process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
+        process = subprocess.Popen(
+            command, env={**IDLE_PROCESSES, **environment}, stdout=output, stderr=output
+        )
     try:
         yield _raylet_of(process, log)
     finally:

@@ -25,6 +25,10 @@ from bessemer.training.placement import Node
 from bessemer.utils.jobs import is_job
 
 _LOOPBACK = "127.0.0.1"
+# Of a node, before Ray starts on it. Ray ends processes that have had no task for a second, but as many as
+# there are free CPUs (worker_pool.cc, TryKillingIdleWorkers): all, where a training has the CPUs. A block of
+# samples would then wait for another process that imports all anew; once a minute that does not count.
+IDLE_PROCESSES = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 # A head that is busy answers late; one that was restarted in between is another one.
 _LOOK_EVERY_S, _GONE_AFTER_S = 2.0, 20.0
 
@@ -87,6 +91,8 @@ def connect(cluster: Cluster, code: Sequence[Path] = ()) -> Connection:
                 todo="`make head` starts one here; unset RAY_ADDRESS to use a cluster of its own",
             ) from error
         started_here = True
+        for name, value in IDLE_PROCESSES.items():
+            os.environ.setdefault(name, value)
         _init(None)
     return _connection(started_here)
 

@@ -54,5 +54,6 @@ def _nothing_is_held_afterwards() -> Iterator[None]:
 def _cpus_held(head: Head) -> float:
     with urlopen(f"{head.dashboard}/api/cluster_status", timeout=10) as answer:
         status = json.load(answer)["data"]["clusterStatus"]
-    held: float = status["loadMetricsReport"]["usage"]["CPU"][0]
+    # Of a head that has done nothing yet, nothing is told.
+    held: float = status["loadMetricsReport"]["usage"].get("CPU", [0.0])[0]
     return held

@@ -80,3 +80,35 @@ def test_a_data_set_larger_than_the_object_store_streams(workplace: Workplace) -
     assert found["peak"] < 2 * 2**30
     # What the store has no room for is kept out of it, not written to disk.
     assert "Spilled" not in printed, printed
+
+
+FETCHING = """
+import os, sys, time
+import ray
+from bessemer.config.settings import Cluster
+from bessemer.training.cluster import connect
+
+class Worker:
+    pass
+
+connect(Cluster(address=sys.argv[1]))
+# All CPUs are the workers', as in most trainings.
+num_cpus = int(ray.cluster_resources()["CPU"])
+workers = [ray.remote(Worker).options(num_cpus=1).remote() for _ in range(num_cpus)]
+ray.get([worker.__ray_ready__.remote() for worker in workers])
+fetch = ray.remote(lambda: os.getpid()).options(num_cpus=0)
+before = ray.get(fetch.remote())
+time.sleep(4)
+assert ray.get(fetch.remote()) == before, "another process"
+"""
+
+
+@pytest.mark.parametrize("where", ["a head", "a cluster of its own"])
+def test_the_process_that_fetched_a_block_is_there_for_the_next_one_seconds_later(
+    workplace: Workplace, where: str
+) -> None:
+    script = workplace.folder / "fetching.py"
+    script.write_text(FETCHING)
+    address = workplace.environment["RAY_ADDRESS"] if where == "a head" else "local"
+    done = workplace.run_script(script, address)
+    assert done[0] == 0, done[1]

@@ -42,9 +42,9 @@ class Workplace:
         """Run a verb to its end."""
         return self._run(self.command(*arguments), timeout_s)
 
-    def run_script(self, path: Path, timeout_s: float = 240) -> tuple[int, str]:
+    def run_script(self, path: Path, *arguments: str, timeout_s: float = 240) -> tuple[int, str]:
         """Run a program of somebody who uses the library; return its exit status and what it printed."""
-        done = self._run([sys.executable, str(path)], timeout_s)
+        done = self._run([sys.executable, str(path), *arguments], timeout_s)
         return done.returncode, done.stdout + done.stderr
 
     def _run(self, command: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
