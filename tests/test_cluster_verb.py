@@ -6,14 +6,18 @@ import os
 import re
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from bessemer.cli import entry
 from bessemer.cli.cluster import for_job
+from bessemer.config.settings import Settings
+from bessemer.deployment.compose import compose_text
 from bessemer.deployment.versions import ray_version
-from bessemer.errors import DeploymentError
+from bessemer.errors import ClusterError, DeploymentError
+from bessemer.remote.containers import COMPOSE_FILE, Containers, check_rendered
 from deployments import REPOSITORY
 
 FILES = ["aws", "mlflow", "on-premises", "raycluster", "rayjob", "storage"]
@@ -140,3 +144,31 @@ def test_without_any_ray_the_reader_is_told_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.metadata, "version", missing)
     with pytest.raises(DeploymentError, match=r"requirements\.lock"):
         ray_version("numpy==2.1\n")
+
+
+def compose_of(folder: Path, file_of: Settings, used: Settings, untyped: Settings) -> str:
+    """Return what is said of a Compose file rendered from some settings, and used with others."""
+    (folder / COMPOSE_FILE).parent.mkdir(exist_ok=True)
+    (folder / COMPOSE_FILE).write_text(compose_text(file_of))
+    return check_rendered(Containers.of(folder, used), untyped)
+
+
+def with_deploy(**values: Any) -> Settings:
+    return Settings.model_validate({"deploy": values})
+
+
+def test_ports_and_nodes_may_be_typed_for_one_start(tmp_path: Path) -> None:
+    usual, typed = with_deploy(image="a:1"), with_deploy(image="a:1", dashboard_port=9000, worker_nodes=3)
+    assert compose_of(tmp_path, file_of=usual, used=typed, untyped=usual) == ""
+
+
+def test_a_setting_that_is_typed_and_not_in_the_file_is_refused(tmp_path: Path) -> None:
+    usual, typed = with_deploy(), with_deploy(image="a:1")
+    with pytest.raises(ClusterError, match="was written without the settings that were typed"):
+        compose_of(tmp_path, file_of=usual, used=typed, untyped=usual)
+    assert compose_of(tmp_path, file_of=typed, used=typed, untyped=usual) == ""
+
+
+def test_a_file_that_is_older_than_the_settings_is_used_and_that_is_said(tmp_path: Path) -> None:
+    older, now = with_deploy(), with_deploy(image="a:1")
+    assert "is used as it is" in compose_of(tmp_path, file_of=older, used=now, untyped=now)

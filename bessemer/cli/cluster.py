@@ -92,13 +92,16 @@ def up(
 ) -> None:
     """Start docker/compose.yaml here and wait until it is ready; settings follow as --name value."""
     from bessemer.deployment.compose import MLFLOW_USER, SECRETS_HERE
-    from bessemer.remote.containers import bring_up
+    from bessemer.remote.containers import bring_up, check_ready, check_rendered
 
     made, console = _containers(project, context.args, config), console_for()
 
     def tell(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
+    check_ready(made)
+    if note := check_rendered(made, _whose(project, [], config)[0]):
+        tell(f"note: {note}")
     facts = bring_up(made, wait_s, tell)
     deploy = made.settings.deploy
     cpus = sum(node.cpus for node in facts.nodes)

@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bessemer.config.settings import Settings
-from bessemer.deployment.compose import SECRET_NAMES, SECRETS_HERE
+from bessemer.deployment.compose import SECRET_NAMES, SECRETS_HERE, compose_text
 from bessemer.deployment.image import image_name, resource_name
 from bessemer.errors import ClusterError
 from bessemer.remote.dashboard import Facts, ask
 from bessemer.remote.named import COMPOSE, find_target
 
 COMPOSE_FILE = Path("docker") / "compose.yaml"
+# What a start says to Compose beside its file.
+_OPEN = ("dashboard_port", "mlflow_port", "worker_nodes", "max_worker_nodes")
 _SECRET_BYTES = 32
 _ASK_S, _ANSWERS_WITHIN_S, _ENDS_WITHIN_S = 1.0, 5.0, 180.0
 
@@ -185,6 +187,34 @@ def check_ready(cluster: Containers) -> None:
     if not containers(cluster):
         for setting in ("dashboard_port", "mlflow_port"):
             _check_free(int(getattr(cluster.settings.deploy, setting)), setting)
+
+
+def check_rendered(cluster: Containers, untyped: Settings) -> str:
+    """See that the Compose file has the settings that a cluster is to be started with.
+
+    Args:
+        cluster: whose file and settings.
+        untyped: its settings without those that were typed for this start alone.
+
+    Returns:
+        What to tell if the file is another one than is rendered now, or nothing.
+
+    Raises:
+        ClusterError: what was typed would have no effect, since the file has something else.
+    """
+    there = {name: getattr(untyped.deploy, name) for name in _OPEN}
+    deploy = cluster.settings.deploy.model_copy(update=there)
+    rendered = compose_text(cluster.settings.model_copy(update={"deploy": deploy}), cluster.project)
+    file = cluster.here / cluster.files[0]
+    if file.read_text(encoding="utf-8") in (rendered, compose_text(cluster.settings, cluster.project)):
+        return ""
+    if rendered != compose_text(untyped, cluster.project):
+        raise ClusterError(
+            f"{file} was written without the settings that were typed",
+            expected="only ports and the number of nodes to be typed for one start",
+            todo="type them for `bessemer cluster render` too, or set them in the settings and `make render`",
+        )
+    return f"{file} is used as it is: the settings would render another one (`make render`)"
 
 
 def check_image(image: str, command: str) -> None:
