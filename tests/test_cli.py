@@ -19,8 +19,11 @@ import typer.main
 
 import bessemer
 from bessemer.cli import app, entry
+from bessemer.cli.common import console_for
 from bessemer.config.loading import fields_of
 from bessemer.config.settings import Settings
+from bessemer.remote.jobs import Job
+from bessemer.remote.showing import show_jobs
 
 PACKAGE = "a_project_of_a_test"
 
@@ -561,6 +564,17 @@ def test_config_is_a_table_that_can_be_read(here: Path, capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert text.split()[:4] == ["setting", "value", "from", "meaning"]
     assert "scaling.num_workers" in text
+
+
+def test_names_in_tables_stay_whole_where_no_terminal_says_how_wide_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "digits-train-20261130-085808-b7c1"
+    show_jobs(console_for(), [Job(name, "SUCCEEDED", 1.0, 9.0, 0, "", {"run": name})])
+    assert capsys.readouterr().out.splitlines()[1].startswith(f"{name}  succeeded  {name}")
+    monkeypatch.setenv("COLUMNS", "60")
+    assert console_for().width == 60
 
 
 def test_a_project_is_found_by_the_path_of_its_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bessemer.config.project import Project
     from bessemer.config.settings import Settings
 
+# Characters of a line where no terminal says how many there are room for.
+_WIDTH = 160
 # What --resume without a name stands for.
 NEWEST = "newest"
 
@@ -135,8 +137,12 @@ def _sign_in(settings: Settings) -> None:
 
 
 def console_for(json_output: bool = False) -> Console:
-    """Return where to write for people; standard output is for JSON alone where that is asked for."""
+    """Return where to write for people; standard output is for JSON alone where that is asked for.
+
+    Where no terminal says how wide it is, lines are long: names in tables are for `grep` and logs then.
+    """
     from rich.console import Console
 
     # Named, so that it stays what it is while Ray's own messages are sent to a log.
-    return Console(file=sys.stderr if json_output else sys.stdout)
+    stream = sys.stderr if json_output else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH)
