@@ -76,6 +76,7 @@ def test_no_runs_at_all_say_what_to_do(capsys: pytest.CaptureFixture[str]) -> No
     shown = capsys.readouterr().out
     assert "no runs in " in shown
     assert "bessemer train --project NAME begins one" in shown
+    assert "bessemer jobs list --cluster NAME" in shown
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,7 @@ def show_runs(console: Console, storage: Path, runs: Sequence[KnownRun], num_mor
         of = f" of {project}" if project else ""
         _say(console, f"no runs{of} in {storage}")
         _say(console, f"to do: bessemer train --project {project or 'NAME'} begins one")
+        _say(console, "       bessemer jobs list --cluster NAME shows those of jobs on a cluster")
         return
     is_wide, has_ids = console.width >= _WIDE, console.width >= _WIDEST
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if is_wide else 1, 0, 0))
