@@ -43,7 +43,7 @@ class SearchScreen:
         self._study = study
         self._plan = plan
         self._begun = time.monotonic()
-        self._ended_before = sum(trial.is_over for trial in study.trials.values())
+        self._done_before = _done(study)
         self._live: Live | None = None
 
     def __enter__(self) -> SearchScreen:
@@ -147,13 +147,24 @@ class SearchScreen:
 
     def _time_left(self) -> float | None:
         study = self._study
-        over = sum(trial.is_over for trial in study.trials.values())
-        new = over - self._ended_before
-        if not new or over >= study.question.num_trials:
+        # Before the first one is over, what trials take is not known: most of the time was their start.
+        if not any(trial.is_over for trial in study.trials.values()):
             return None
-        left = (time.monotonic() - self._begun) / new * (study.question.num_trials - over)
+        done, total = _done(study), study.question.num_trials
+        new = done - self._done_before
+        if new <= 0 or done >= total:
+            return None
+        left = (time.monotonic() - self._begun) / new * (total - done)
         hours = study.question.tuning.max_hours
         return min(left, max(0.0, hours * 3600 - study.wall_s)) if hours else left
+
+
+def _done(study: Study) -> float:
+    """Return how many trials are done, those that run by the part that they have trained (count)."""
+    return sum(
+        1.0 if trial.is_over else min(1.0, trial.turns / trial.num_turns) if trial.num_turns else 0.0
+        for trial in study.trials.values()
+    )
 
 
 def shown_values(values: Mapping[str, Any]) -> str:
