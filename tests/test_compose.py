@@ -12,6 +12,7 @@ import yaml
 
 from bessemer.config.settings import Settings
 from bessemer.deployment.compose import SECRET_NAMES, compose_text
+from bessemer.errors import DeploymentError
 from bessemer.training.cluster import IDLE_PROCESSES
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,18 @@ def test_nodes_of_every_kind_keep_their_idle_processes_alike() -> None:
     (setting,) = (f"{name}={value}" for name, value in IDLE_PROCESSES.items())
     assert f" {setting} " in (ROOT / "docker" / "Dockerfile").read_text()
     assert f"export {setting.replace('=', ' ?= ')}\n" in (ROOT / "Makefile").read_text()
+
+
+def test_one_container_has_the_gpus_of_the_machine_and_several_are_refused() -> None:
+    wished = {"build": "cu128", "worker_nodes": 1, "workers_per_node": 2}
+    worker = rendered(deploy=wished, scaling={"num_workers": 2})["services"]["worker"]
+    assert "--num-gpus 2" in worker["command"]
+    assert worker["deploy"]["resources"]["reservations"]["devices"] == [
+        {"driver": "nvidia", "count": 2, "capabilities": ["gpu"]}
+    ]
+    with pytest.raises(DeploymentError, match="2 containers of one machine with 1 GPU each"):
+        rendered(deploy={"build": "cu128"}, scaling={"num_workers": 2})
+    assert "deploy" not in rendered()["services"]["worker"]
 
 
 def test_nodes_wait_for_the_head_and_the_head_for_mlflow() -> None:

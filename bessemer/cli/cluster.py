@@ -106,10 +106,11 @@ def up(
     deploy = made.settings.deploy
     cpus = sum(node.cpus for node in facts.nodes)
     tell(f"ready: {deploy.worker_nodes} nodes with {cpus:g} CPU, Ray {facts.ray}, Python {facts.python}")
-    tell(f"dashboard  http://127.0.0.1:{deploy.dashboard_port}  token in {SECRETS_HERE}/ray_token")
+    there = made.here if made.here != Path.cwd() else Path()
+    tell(f"dashboard  http://127.0.0.1:{deploy.dashboard_port}  token in {there / SECRETS_HERE}/ray_token")
     tell(
         f"MLflow     http://127.0.0.1:{deploy.mlflow_port}  user {MLFLOW_USER}, password in "
-        f"{SECRETS_HERE}/mlflow_password"
+        f"{there / SECRETS_HERE}/mlflow_password"
     )
     tell(f"next       bessemer submit train --project {project or 'NAME'} --cluster compose")
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from bessemer.cli.common import PASS_ON, JsonOption, console_for, load, ready
+from bessemer.cli.common import PASS_ON, JsonOption, console_for, load, ready, sections
 
 if TYPE_CHECKING:
-    from bessemer.config.project import Project
     from bessemer.config.settings import Settings
     from bessemer.remote.jobs import Job, Jobs
     from bessemer.remote.named import Target
@@ -69,8 +68,8 @@ def submit(
         raise UserError(f"{verb!r} cannot be submitted", expected=nearest(verb, VERBS) or ", ".join(VERBS))
     console = console_for(json_output or no_wait)
     chosen = ready(project, console)
-    options, given = _split(verb, context.args)
-    sent = send(chosen, load(chosen, given, config), verb, options, config, cluster, os.environ)
+    options, given, research = _split(verb, context.args)
+    sent = send(chosen, load(chosen, given, config, research), verb, options, config, cluster, os.environ)
     facts = {"job": sent.name, "run": sent.run, "cluster": sent.target.name, "address": sent.target.address}
     if json_output:
         print(json.dumps(facts))
@@ -179,18 +178,13 @@ def target_of(cluster: str, project: str) -> tuple[Settings, Target]:
     from bessemer.config.settings import Settings
     from bessemer.remote.named import find_target
 
+    root = None
     if project or (Path.cwd() / "settings.toml").is_file():
-        settings = _settings_of(project or ".")
+        chosen = ready(project or ".", console_for(json_output=True))
+        settings, root = sections(chosen, [], None), chosen.root
     else:
         settings = load_settings(Settings, [], os.environ).settings
-    return settings, find_target(settings.deploy, cluster, os.environ, Path.cwd())
-
-
-def _settings_of(project: str) -> Settings:
-    from bessemer.cli.common import sections
-
-    chosen: Project = ready(project, console_for(json_output=True))
-    return sections(chosen, [], None)
+    return settings, find_target(settings.deploy, cluster, os.environ, Path.cwd(), root)
 
 
 @verbs.command(hidden=True)
@@ -206,11 +200,12 @@ def job() -> None:
     raise typer.Exit(entry(order.arguments()))
 
 
-def _split(verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split(verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str], str]:
     """Tell the options of a verb from settings.
 
     Returns:
-        the options as on a command line, and all else.
+        the options as on a command line; all else; and the research code's own command line, which is read
+        here and travels as settings.
     """
     from bessemer.cli import app
 
@@ -218,12 +213,23 @@ def _split(verb: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     command = group.commands[verb]
     context = command.make_context(verb, ["--project", ".", *arguments], resilient_parsing=True)
     options: list[str] = []
+    research = ""
     for parameter in command.params:
         source = context.get_parameter_source(parameter.name)
         if source is None or source.name != "COMMANDLINE" or parameter.name in ("project", "config"):
             continue
         value = context.params[parameter.name]
-        flag = parameter.opts[0]
-        values = value if isinstance(value, list | tuple) else [value]
-        options += [flag] if value is True else [word for each in values for word in (flag, str(each))]
-    return options, list(context.args)
+        if parameter.name == "research_args":
+            research = value
+            continue
+        options += _as_typed(parameter.opts[0], value, repeated=parameter.multiple)
+    return options, list(context.args), research
+
+
+def _as_typed(flag: str, value: Any, repeated: bool) -> list[str]:
+    """Return an option and its value, or values, as on a command line."""
+    if value is True:
+        return [flag]
+    if repeated:
+        return [word for each in value for word in (flag, str(each))]
+    return [flag, *map(str, value if isinstance(value, list | tuple) else [value])]

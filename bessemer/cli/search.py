@@ -52,6 +52,7 @@ def tune(
     import json
     from dataclasses import asdict
 
+    from bessemer.config.settings import of_trials
     from bessemer.data.validation.verdict import admit
     from bessemer.errors import UserError
     from bessemer.reports import relative
@@ -60,7 +61,6 @@ def tune(
     from bessemer.search.confirming import confirm as confirmed_by
     from bessemer.search.outcome import show_confirmed, show_found
     from bessemer.search.screen import plan_lines, show_plan
-    from bessemer.search.space import of_trials
     from bessemer.training.cluster import disconnect
 
     if study and resume:

@@ -258,3 +258,12 @@ class Settings(BaseSettings):
 
 
 SECTIONS = tuple(Settings.model_fields)
+
+
+def of_trials(settings: Settings) -> Settings:
+    """Return the settings that trials start from: with as many workers as `tuning.workers_per_trial` says.
+
+    Of a range of workers, trials have the fewest.
+    """
+    num = settings.tuning.workers_per_trial or settings.scaling.min_workers
+    return settings.model_copy(update={"scaling": settings.scaling.model_copy(update={"num_workers": num})})

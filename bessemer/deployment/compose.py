@@ -16,6 +16,7 @@ from bessemer.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings
 from bessemer.deployment.image import HOME, USER_ID, image_name
 from bessemer.deployment.nodes import Nodes, plan_nodes
 from bessemer.deployment.storage import Storage, storage_of
+from bessemer.errors import DeploymentError
 
 # Where things are in the containers.
 SECRETS_FOLDER = "/run/secrets"
@@ -88,12 +89,26 @@ def _head(settings: Settings, storage: Storage, project: str) -> dict[str, Any]:
 
 def _worker(settings: Settings, nodes: Nodes, storage: Storage, project: str) -> dict[str, Any]:
     command = ["ray", "start", "--block", "--address", f"head:{GCS_PORT}"]
-    return {
+    resources = _resources(settings, nodes.cpus)
+    if nodes.gpus:
+        if nodes.num_nodes > 1:
+            # Compose gives each of them the first GPUs of the machine.
+            raise DeploymentError(
+                f"{nodes.num_nodes} containers of one machine with {nodes.gpus} GPU each",
+                expected="one container that has the machine's GPUs",
+                todo="set deploy.worker_nodes = 1, and deploy.workers_per_node to the number of GPUs",
+            )
+        resources += ["--num-gpus", str(nodes.gpus)]
+    worker = {
         **_node(settings, storage, project, nodes.memory_bytes),
-        "command": " ".join([*command, *_resources(settings, nodes.cpus)]),
+        "command": " ".join([*command, *resources]),
         "scale": nodes.num_nodes,
         "depends_on": {"head": {"condition": "service_healthy"}},
     }
+    if nodes.gpus:
+        device = {"driver": "nvidia", "count": nodes.gpus, "capabilities": ["gpu"]}
+        worker["deploy"] = {"resources": {"reservations": {"devices": [device]}}}
+    return worker
 
 
 def _resources(settings: Settings, cpus: int) -> list[str]:

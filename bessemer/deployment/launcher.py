@@ -71,7 +71,8 @@ def on_premises_file(settings: Settings, project: str) -> str:
 A Ray cluster on machines that there are, for the Ray cluster launcher.
 {RENDERED}
 
-Every machine needs Docker, which {machines.ssh_user} may use, and the image {image_name(settings, project)}.
+Every machine needs Docker, which {machines.ssh_user} may use, and the image {image_name(settings, project)}
+with rsync in it, and with ssh for the head.
 {_TOKEN_HELP}
 {_commands(file, project)}"""
     launched = Launched(
@@ -80,7 +81,7 @@ Every machine needs Docker, which {machines.ssh_user} may use, and the image {im
         auth=Login(ssh_user=machines.ssh_user),
         max_workers=len(machines.worker_ips),
         idle_timeout_minutes=settings.deploy.idle_timeout_s / 60,
-        docker=_docker(settings, project, nodes, folder),
+        docker=_docker(settings, project, nodes, folder, pull=False),
         file_mounts={_MOUNTED_TOKEN: _TOKEN_FOLDER},
         initialization_commands=[],
         head_start_ray_commands=_head_commands(settings),
@@ -111,7 +112,8 @@ def aws_file(settings: Settings, project: str) -> str:
 A Ray cluster on AWS, for the Ray cluster launcher.
 {RENDERED}
 
-Needs AWS credentials, and the image {image_name(settings, project)} where nodes can pull it.
+Needs AWS credentials, and the image {image_name(settings, project)} where nodes can pull it, with rsync,
+ssh and boto3 in it.
 {_TOKEN_HELP}
 {_commands(file, project)}"""
     kinds = _node_types(settings, nodes)
@@ -121,7 +123,7 @@ Needs AWS credentials, and the image {image_name(settings, project)} where nodes
         auth=Login(ssh_user=aws.ssh_user),
         max_workers=nodes.max_nodes,
         idle_timeout_minutes=settings.deploy.idle_timeout_s / 60,
-        docker=_docker(settings, project, nodes, f"{_EFS_MOUNT}/runs"),
+        docker=_docker(settings, project, nodes, f"{_EFS_MOUNT}/runs", pull=True),
         available_node_types=kinds,
         head_node_type="head",
         file_mounts={_MOUNTED_TOKEN: _TOKEN_FOLDER},
@@ -183,8 +185,16 @@ def _mount_commands(settings: Settings) -> list[str]:
     ]
 
 
-def _docker(settings: Settings, project: str, nodes: Nodes, folder: str) -> Docker:
-    """Return the container of each machine; `folder` is where the machine has the runs."""
+def _docker(settings: Settings, project: str, nodes: Nodes, folder: str, pull: bool) -> Docker:
+    """Return the container of each machine.
+
+    Args:
+        settings: what it has.
+        project: whose image.
+        nodes: how large they are.
+        folder: where the machine has the runs.
+        pull: whether its image is pulled before each start; else where there is none.
+    """
     storage = storage_of(settings)
     environment = {
         **environment_of(settings, storage),
@@ -194,6 +204,7 @@ def _docker(settings: Settings, project: str, nodes: Nodes, folder: str) -> Dock
     return Docker(
         image=image_name(settings, project),
         container_name=resource_name(project),
+        pull_before_run=pull,
         run_options=[
             # The launcher gives the image a shell to run, which the image's own entry point would read.
             '--entrypoint ""',

@@ -21,7 +21,8 @@ class Docker(Fields):
 
     image: str
     container_name: str
-    pull_before_run: bool = True
+    # Otherwise an image is pulled only where a machine does not have it.
+    pull_before_run: bool
     run_options: list[str]
     disable_shm_size_detection: bool = True
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,6 +128,8 @@ def drill_cluster(
         ClusterError: a cluster does not start.
         TrainingError: an undisturbed run fails, so there is nothing to compare with.
     """
+    # Whoever is asked to end still removes the cluster.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Said now, and not after a quarter of an hour with the first of the clusters.
     for plan in plans:
         check_images(grounds.settings(plan.storage), grounds.image)

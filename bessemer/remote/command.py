@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bessemer.config.loading import LoadedSettings
 from bessemer.config.project import Project
+from bessemer.config.settings import of_trials
 from bessemer.remote.dashboard import ask
 from bessemer.remote.jobs import Jobs
 from bessemer.remote.named import Target, find_target
@@ -76,10 +77,10 @@ def submit(
         ProjectError: the project is too large to be sent.
     """
     settings = loaded.settings
-    target = find_target(settings.deploy, cluster, environment, Path.cwd())
+    target = find_target(settings.deploy, cluster, environment, Path.cwd(), project.root)
     facts = ask(target, settings.cluster.connect_timeout_s)
     check_versions(target, facts, version("ray"), platform.python_version())
-    check_room(target, facts, settings)
+    check_room(target, facts, of_trials(settings) if verb == "tune" else settings)
     lock_file = project.root / "requirements.lock"
     lock = lock_file.read_text(encoding="utf-8") if lock_file.is_file() else ""
     name = job_name(project.name, verb)
@@ -106,7 +107,8 @@ def submit(
         wheels = [path.name for path in sorted((folder / "wheels").glob("*.whl"))]
         jobs = Jobs(target, settings.cluster.connect_timeout_s)
         run = str(given.get("tracking.run_name", run))
-        shown = {"project": project.name, "verb": verb, "run": run, "options": " ".join(options)}
+        # Options may have secrets in them.
+        shown = {"project": project.name, "verb": verb, "run": run}
         packages = requirements(lock, wheels) if target.installs else None
         jobs.submit(name, COMMAND, folder, shown, {}, packages)
     return Submission(name, run, target, num_bytes, jobs)

@@ -183,7 +183,9 @@ def check_ready(cluster: Containers) -> None:
             f"there is no {file}", expected="the Compose file", todo="`bessemer cluster render` writes it"
         )
     for target in ("runtime", "mlflow"):
-        check_image(image_name(cluster.settings, cluster.project, target), "make build")
+        image = image_name(cluster.settings, cluster.project, target)
+        made = image_name(Settings(), cluster.project, target)
+        check_image(image, "make build" if image == made else f"make build && docker tag {made} {image}")
     if not containers(cluster):
         for setting in ("dashboard_port", "mlflow_port"):
             _check_free(int(getattr(cluster.settings.deploy, setting)), setting)

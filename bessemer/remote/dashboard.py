@@ -16,6 +16,9 @@ from bessemer.remote.named import Target
 from bessemer.training.placement import Node
 
 _UNAUTHORIZED = (401, 403)
+# Ray lists 100 unless asked for more, those that died among them; it gives 10,000 at most
+# (ray/util/state/common.py).
+_NODES = "/api/v0/nodes?limit=10000&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,16 @@ def ask(target: Target, timeout_s: float) -> Facts:
         ClusterError: it does not answer, wants another token, or is no Ray cluster.
     """
     versions = _get(target, "/api/v0/cluster_metadata", timeout_s)
-    nodes = _get(target, "/api/v0/nodes", timeout_s)["result"]["result"]
-    alive = [node["resources_total"] for node in nodes if node["state"] == "ALIVE"]
-    return Facts(
-        ray=str(versions["rayVersion"]),
-        python=str(versions["pythonVersion"]),
-        nodes=tuple(Node(float(x.get("CPU", 0)), float(x.get("GPU", 0))) for x in alive),
-    )
+    nodes = _get(target, _NODES, timeout_s)
+    try:
+        alive = [x["resources_total"] for x in nodes["result"]["result"] if x["state"] == "ALIVE"]
+        return Facts(
+            ray=str(versions["rayVersion"]),
+            python=str(versions["pythonVersion"]),
+            nodes=tuple(Node(float(x.get("CPU", 0)), float(x.get("GPU", 0))) for x in alive),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_cluster(target, "does not say what it has as Ray does") from error
 
 
 def headers_of(target: Target) -> dict[str, str]:

@@ -26,6 +26,7 @@ ENDED = frozenset({_SUCCEEDED, _FAILED, _STOPPED})
 STOPPED_STATUS = 130
 # A job that is stopped ends after a checkpoint at its next step; Ray gives it 3 seconds by default.
 STOP_WAIT_S = 120
+_GOES_ON = "a run whose head died goes on with `bessemer submit train --resume RUN`"
 _POLL_S = 0.5
 _RECONNECT_S = 1.0
 # Ray's own variables outrank the address that its client is given.
@@ -165,8 +166,10 @@ class Jobs:
         """Hand on what a job prints until it has ended; called again, it goes on where it was.
 
         Raises:
-            ClusterError: the cluster has been away for longer than it may.
+            ClusterError: the cluster has been away for longer than it may, or no longer knows the job.
         """
+        from aiohttp import ClientError
+
         away_since = 0.0
         while True:
             try:
@@ -178,17 +181,30 @@ class Jobs:
                     self._hand_on(name, self.logs(name), 0, write)
                     return job
                 time.sleep(_POLL_S)
-            except (TimeoutError, ClusterError, OSError, RuntimeError) as error:
+            except (TimeoutError, ClusterError, OSError, RuntimeError, ClientError) as error:
+                self._check_known(name)
                 away_since = away_since or time.monotonic()
                 if time.monotonic() - away_since > self._patience_s:
                     raise ClusterError(
                         f"the cluster {self._target.name} has not answered for {self._patience_s:.0f} s: "
                         f"{_first_line(error)}",
                         expected="a cluster that is there until the job has ended",
-                        todo="when it is back, `bessemer jobs list`; a run whose head died goes on with "
-                        "`bessemer submit train --resume RUN`",
+                        todo=f"when it is back, `bessemer jobs list`; {_GOES_ON}",
                     ) from error
                 time.sleep(_RECONNECT_S)
+
+    def _check_known(self, name: str) -> None:
+        """See that a cluster that answers knows a job; one that does not answer may know it."""
+        try:
+            known = self.all()
+        except ClusterError:
+            return
+        if name not in [job.name for job in known]:
+            raise ClusterError(
+                f"the cluster {self._target.name} no longer knows the job {name}: its head was started again",
+                expected="a head that is there until the job has ended",
+                todo=_GOES_ON,
+            )
 
     async def _tail(self, name: str, write: Callable[[str], None]) -> None:
         """Hand on what comes until the connection ends; it begins with what was printed first."""

@@ -36,7 +36,9 @@ class Target:
         return f"Target({self.name!r}, {self.address!r})"
 
 
-def find_target(deploy: Deploy, name: str, environment: Mapping[str, str], here: Path) -> Target:
+def find_target(
+    deploy: Deploy, name: str, environment: Mapping[str, str], here: Path, root: Path | None = None
+) -> Target:
     """Return the cluster of a name.
 
     Args:
@@ -45,6 +47,7 @@ def find_target(deploy: Deploy, name: str, environment: Mapping[str, str], here:
             the settings name, if that is one.
         environment: may have address and token, in Ray's variables.
         here: folder that relative paths start from.
+        root: of the project, which `compose` was started for if `here` has none of its secrets.
 
     Raises:
         ClusterError: there is no such cluster, or its token cannot be read.
@@ -73,6 +76,8 @@ def find_target(deploy: Deploy, name: str, environment: Mapping[str, str], here:
         )
     settings = deploy.clusters.get(name)
     file = settings.token_file if settings else str(SECRETS_HERE / "ray_token")
+    if not settings and root is not None and not (here / file).is_file() and (root / file).is_file():
+        here = root
     installs = settings is not None and settings.packages == "lock"
     return Target(name, address.rstrip("/"), _token(file, environment, here), installs)
 

@@ -15,21 +15,22 @@ from bessemer.errors import ProjectError
 
 # Ray refuses more (GCS_STORAGE_MAX_SIZE in ray/_private/runtime_env/packaging.py).
 MAX_BYTES = 512 * 2**20
-# Of the project's own: what a run writes, what an environment is made of, what opens a cluster.
-_LEFT_OUT = frozenset(
-    {"runs", "wheelhouse", "secrets", "__pycache__", "node_modules", "venv", "build", "dist", "mlruns"}
-)
+# At the top of a project: what a run writes, what an environment or a package is made of. Below it these are
+# names as any other, such as that of a module.
+_LEFT_OUT = frozenset({"runs", "wheelhouse", "venv", "build", "dist", "mlruns"})
+_LEFT_OUT_ANYWHERE = frozenset({"secrets", "__pycache__", "node_modules"})
 _SHOWN = 3
 
 
 def files_of(root: Path) -> Iterator[Path]:
     """Yield the files of a project that a job needs, in the order of their names.
 
-    What begins with a dot stays here, and so do symbolic links that lead out of the project.
+    What begins with a dot stays here, and so do symbolic links that lead out of the project, or to folders.
     """
     inside = root.resolve()
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(x for x in folders if not (x.startswith(".") or x in _LEFT_OUT))
+        left_out = _LEFT_OUT_ANYWHERE | (_LEFT_OUT if Path(folder) == root else frozenset())
+        folders[:] = sorted(x for x in folders if not (x.startswith(".") or x in left_out))
         for name in sorted(names):
             path = Path(folder) / name
             if name.startswith(".") or not path.is_file():

@@ -26,7 +26,10 @@ JOB_FILE = "bessemer-job.json"
 COMMAND = "exec python -m bessemer job"
 VERBS = ("train", "tune", "evaluate")
 # Of this machine and not of the cluster, unless they were typed for it.
-_LOCAL = ("checkpoint.storage_path", "tracking.uri", "tracking.password_file", "cluster.address")
+_LOCAL = (
+    *("checkpoint.storage_path", "cluster.address"),
+    *("tracking.uri", "tracking.username", "tracking.password_file"),
+)
 _SHOWN = 4
 
 

@@ -19,7 +19,7 @@ import cloudpickle
 from rich.console import Console
 
 from bessemer.config.loading import to_toml, value_at
-from bessemer.config.settings import Settings
+from bessemer.config.settings import Settings, of_trials
 from bessemer.errors import RunStoppedError, SettingsError, StorageError, TrackingError
 from bessemer.search.journal import JOURNAL_FILE, Journal, read
 from bessemer.search.outcome import Found, find_study, found_of
@@ -27,7 +27,7 @@ from bessemer.search.plan import Plan, plan_of
 from bessemer.search.question import Question
 from bessemer.search.recording import StudyRecorder
 from bessemer.search.screen import SearchScreen
-from bessemer.search.space import contains, of_trials, space_of
+from bessemer.search.space import contains, space_of
 from bessemer.search.study import Study
 from bessemer.search.trial import Brief, name_of
 from bessemer.search.tuner import Search, run_trials

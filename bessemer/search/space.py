@@ -144,15 +144,6 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
         ) from None
 
 
-def of_trials(settings: Settings) -> Settings:
-    """Return the settings that trials start from: with as many workers as `tuning.workers_per_trial` says.
-
-    Of a range of workers, trials have the fewest.
-    """
-    num = settings.tuning.workers_per_trial or settings.scaling.min_workers
-    return settings.model_copy(update={"scaling": settings.scaling.model_copy(update={"num_workers": num})})
-
-
 def grid_points(space: Space) -> Iterator[Values]:
     """Yield every point of the grid, the last setting first."""
     axes = [entry.points() for entry in space.values()]

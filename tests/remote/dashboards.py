@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 METADATA = "/api/v0/cluster_metadata"
 NODES = "/api/v0/nodes"
@@ -25,6 +26,17 @@ def nodes(*resources: dict[str, float], states: tuple[str, ...] = ()) -> dict[st
     return {"result": {"result": listed}}
 
 
+def _listed(found: Any, query: dict[str, str]) -> Any:
+    """Return the nodes that Ray lists: those of a state, 100 unless more are asked for."""
+    try:
+        listed = found["result"]["result"]
+    except (KeyError, TypeError):
+        return found
+    if query.get("filter_keys") == "state" and query["filter_predicates"] == "=":
+        listed = [node for node in listed if node["state"] == query["filter_values"]]
+    return {"result": {"result": listed[: int(query.get("limit", "100"))]}}
+
+
 @contextlib.contextmanager
 def dashboard(answers: dict[str, Any], token: str = "") -> Iterator[str]:
     """Serve answers by path; yields the address. With a token, whoever does not show it is refused."""
@@ -32,7 +44,10 @@ def dashboard(answers: dict[str, Any], token: str = "") -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             allowed = not token or self.headers.get("Authorization") == f"Bearer {token}"
-            found = answers.get(self.path)
+            path, _, query = self.path.partition("?")
+            found = answers.get(path)
+            if path == NODES and found is not None:
+                found = _listed(found, {name: each[-1] for name, each in parse_qs(query).items()})
             status = 401 if not allowed else 200 if found is not None else 404
             body = json.dumps({"data": found}).encode() if found is not None and allowed else b"no"
             self.send_response(status)

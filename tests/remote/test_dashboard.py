@@ -27,6 +27,19 @@ def test_versions_and_live_nodes_are_read() -> None:
     assert found == Facts("2.60.0", "3.11.2", (Node(4, 1), Node(0, 0)))
 
 
+def test_all_live_nodes_are_seen_of_a_cluster_that_has_lost_many() -> None:
+    states = ("DEAD",) * 300 + ("ALIVE",) * 150
+    listed = nodes(*({"CPU": 1.0} for _ in states), states=states)
+    with dashboard({METADATA: metadata(), NODES: listed}) as address:
+        assert len(ask(Target("farm", address, ""), 5).nodes) == 150
+
+
+def test_an_answer_of_another_shape_is_said_in_words() -> None:
+    odd = {METADATA: metadata(), NODES: {"result": None}}
+    with dashboard(odd) as address, pytest.raises(ClusterError, match="does not say what it has"):
+        ask(Target("farm", address, ""), 5)
+
+
 def test_nobody_there_is_said_with_what_to_do() -> None:
     with pytest.raises(ClusterError, match="no cluster answers") as caught:
         ask(Target("compose", f"http://127.0.0.1:{free_port()}", ""), 5)

@@ -24,6 +24,14 @@ def test_compose_is_known_without_settings_by_its_port_and_its_token(tmp_path: P
     assert (target.address, target.token) == ("http://127.0.0.1:9000", "abc")
 
 
+def test_compose_that_was_started_for_a_project_has_the_projects_token(tmp_path: Path) -> None:
+    project, here = tmp_path / "projects" / "digits", tmp_path
+    compose_token(project, "of digits")
+    assert find_target(Deploy(), "compose", {}, here, project).token == "of digits"
+    compose_token(here, "of here")
+    assert find_target(Deploy(), "compose", {}, here, project).token == "of here"
+
+
 def test_a_named_cluster_is_found_with_its_token(tmp_path: Path) -> None:
     (tmp_path / "farm-token").write_text("xyz")
     target = find_target(FARM, "farm", {}, tmp_path)

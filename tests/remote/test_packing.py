@@ -30,6 +30,18 @@ def test_code_settings_and_wheels_travel_and_nothing_else(project: Path) -> None
     assert names(project) == ["settings.toml", "net/model.py", "wheels/x.whl"]
 
 
+def test_a_module_may_have_the_name_of_a_folder_that_stays_here(project: Path) -> None:
+    for name in ("net/dist/reduce.py", "net/build/layers.py", "dist/net.whl", "net/secrets/key.txt"):
+        (project / name).parent.mkdir(parents=True)
+        (project / name).write_text(name)
+    assert {x for x in names(project) if x.startswith("net/")} == {
+        "net/build/layers.py",
+        "net/dist/reduce.py",
+        "net/model.py",
+    }
+    assert "dist/net.whl" not in names(project)
+
+
 def test_what_is_packed_is_what_was_there(project: Path, tmp_path: Path) -> None:
     size = pack(project, tmp_path / "packed")
     assert names(tmp_path / "packed") == names(project)

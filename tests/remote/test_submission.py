@@ -51,6 +51,7 @@ def test_variables_of_this_machine_travel_but_not_its_folders_and_addresses() ->
         "BESSEMER_LR": "0.125",
         "BESSEMER_CHECKPOINT__STORAGE_PATH": "/home/me/runs",
         "BESSEMER_TRACKING__URI": "http://user:secret@here:5000",
+        "BESSEMER_TRACKING__USERNAME": "me",
     }
     assert given_settings(load_settings(Own, [], environment)) == {"lr": 0.125}
     typed = load_settings(Own, ["--checkpoint.storage-path", "/shared"], environment)
@@ -71,11 +72,23 @@ def test_a_folder_that_was_not_submitted_is_refused(tmp_path: Path, text: str) -
 
 
 def test_options_of_a_verb_are_told_from_settings() -> None:
-    options, given = _split(
+    options, given, research = _split(
         "train", ["--lr", "0.1", "--resume", "night", "--allow-drift", "--scaling.device=cpu"]
     )
     assert options == ["--resume", "night", "--allow-drift"]
     assert given == ["--lr", "0.1", "--scaling.device=cpu"]
+    assert research == ""
+
+
+def test_the_research_codes_own_command_line_is_read_here_and_is_no_option_of_the_job() -> None:
+    typed = ["--research-args", "data.csv --wandb-key abc", "--resume", "night"]
+    assert _split("train", typed) == (["--resume", "night"], [], "data.csv --wandb-key abc")
+
+
+def test_an_option_of_two_values_is_typed_once_for_both() -> None:
+    options, _, _ = _split("evaluate", ["--compare", "first", "second"])
+    assert options == ["--compare", "first", "second"]
+    assert _split("evaluate", options)[0] == options
 
 
 def test_names_of_jobs_differ_and_need_no_quotes() -> None:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from bessemer.config.settings import Settings
+from bessemer.config.settings import Settings, of_trials
 from bessemer.errors import PlacementError
 from bessemer.search.plan import Plan, plan_of
-from bessemer.search.space import of_trials
 from bessemer.training.placement import Node
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from bessemer.config.settings import Settings
+from bessemer.config.settings import Settings, of_trials
 from bessemer.errors import SettingsError
 from bessemer.search.space import (
     Choices,
@@ -15,7 +15,6 @@ from bessemer.search.space import (
     contains,
     grid_points,
     grid_size,
-    of_trials,
     space_of,
     with_values,
 )
