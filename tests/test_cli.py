@@ -422,6 +422,7 @@ SETTINGS = [
     "deploy.kubernetes.mlflow",
     "deploy.kubernetes.mlflow_bytes",
     "deploy.kubernetes.secret",
+    "deploy.kubernetes.storage_secret",
     "deploy.kubernetes.image_pull_policy",
     "deploy.kubernetes.image_pull_secret",
     "deploy.kubernetes.head_cpus",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import random
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from rich.console import Console
 
 from bessemer.config.deploy_settings import Deploy
 from bessemer.config.settings import Settings
-from bessemer.drill.command import Reference, Verdict, chosen_disturbances, judge
+from bessemer.drill.command import Reference, Verdict, chosen_disturbances, judge, sigterm_exits
 from bessemer.drill.comparison import (
     Difference,
     Point,
@@ -231,3 +233,22 @@ def test_every_image_that_a_drill_needs_is_looked_for_before_its_first_cluster(
     with pytest.raises(ClusterError, match="there is no image ours:dev-1 on this machine") as raised:
         drill_cluster(Grounds(Deploy(), 3, "ours:1"), course, Settings(), plans, lambda verdict: None)
     assert raised.value.todo == "`make build-dev`"
+
+
+def test_who_is_asked_to_end_ends_what_it_started_first() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    ended = []
+
+    def drill() -> None:
+        with sigterm_exits():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+            finally:
+                ended.append("the cluster")
+
+    with pytest.raises(SystemExit) as raised:
+        drill()
+    assert raised.value.code == 143
+    assert ended == ["the cluster"]
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -22,7 +22,10 @@ VARIANTS: list[tuple[str, ...]] = [
     (),
     SPOT,
     ("--deploy.spot", "all", *GPUS, "--deploy.kubernetes.gpu-product", "NVIDIA-L4"),
-    ("--checkpoint.storage-path", "s3://bucket/runs", "--deploy.kubernetes.deadline-s", "0"),
+    (
+        *("--checkpoint.storage-path", "s3://bucket/runs", "--deploy.kubernetes.storage-secret", "keys"),
+        *("--deploy.kubernetes.deadline-s", "0"),
+    ),
     ("--deploy.kubernetes.image-pull-secret", "registry", "--deploy.kubernetes.storage-class", "efs"),
 ]
 
@@ -163,6 +166,17 @@ def test_storage_that_is_a_url_needs_no_volume() -> None:
         text = done.files[f"cluster/{name}.yaml"]
         assert "persistentVolumeClaim" not in text
         assert "value: s3://bucket/runs" in text
+
+
+def test_keys_of_storage_are_variables_of_all_nodes_out_of_a_secret() -> None:
+    given = ("--checkpoint.storage-path", "s3://bucket/runs", "--deploy.kubernetes.storage-secret", "keys")
+    for name in ("raycluster", "rayjob"):
+        tree = tree_of(name, *given)
+        spec = tree["spec"].get("rayClusterSpec", tree["spec"])
+        for pod in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+            (ray, *_) = pod["template"]["spec"]["containers"]
+            assert ray["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert "envFrom" not in rendered().files["cluster/raycluster.yaml"]
 
 
 def test_the_token_comes_from_a_secret_and_the_password_from_a_file_of_it() -> None:

@@ -71,6 +71,12 @@ class Kubernetes(Section):
         description="Secret with the keys auth_token, of Ray, and mlflow_credentials, which may be missing; "
         "empty: the cluster's name, and -secrets.",
     )
+    storage_secret: str = Field(
+        "",
+        pattern=rf"^$|{DNS_LABEL}",
+        description="Secret whose entries are variables of nodes, such as AWS_ACCESS_KEY_ID for a URL; "
+        "empty: none.",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When nodes pull the image."
     )

@@ -23,9 +23,11 @@ from bessemer.deployment.kubernetes_fields import (
     Mount,
     Port,
     Probe,
+    Reference,
     Resources,
     SecretSource,
     Variable,
+    Variables,
     Volume,
 )
 from bessemer.deployment.storage import Storage, environment_of
@@ -89,11 +91,13 @@ def ray_container(
     """
     tracking_uri = f"http://{site.mlflow}:{MLFLOW_PORT}" if site.mlflow else ""
     environment = {"HOME": HOME, **environment_of(site.settings, site.storage, tracking_uri)}
+    storage_secret = site.settings.deploy.kubernetes.storage_secret
     return Container(
         name=name,
         image=image_name(site.settings, site.project),
         image_pull_policy=site.settings.deploy.kubernetes.image_pull_policy,
         env=[Variable(name=key, value=value) for key, value in environment.items()],
+        env_from=[Variables(secret_ref=Reference(name=storage_secret))] if storage_secret else None,
         ports=[Port(name=key, container_port=port) for key, port in ports.items()],
         resources=resources,
         volume_mounts=_mounts(site),

@@ -149,6 +149,18 @@ class Volume(CamelFields):
     secret: SecretSource | None = None
 
 
+class Reference(CamelFields):
+    """An object of the same namespace by name."""
+
+    name: str
+
+
+class Variables(CamelFields):
+    """Variables of a container's environment that are the entries of a secret."""
+
+    secret_ref: Reference
+
+
 class Container(CamelFields):
     """A container of a pod."""
 
@@ -157,6 +169,7 @@ class Container(CamelFields):
     image_pull_policy: str
     command: list[str] | None = None
     env: list[Variable]
+    env_from: list[Variables] | None = None
     ports: list[Port] | None = None
     resources: Resources
     volume_mounts: list[Mount]
@@ -206,12 +219,6 @@ class Affinity(CamelFields):
     """Where a pod may be started."""
 
     node_affinity: NodeAffinity
-
-
-class Reference(CamelFields):
-    """An object of the same namespace by name."""
-
-    name: str
 
 
 class PodSpec(CamelFields):

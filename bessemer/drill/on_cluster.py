@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 
 from bessemer.config.deploy_settings import Deploy
 from bessemer.config.settings import Settings
-from bessemer.drill.command import REFERENCE, Reference, Verdict, draws_in, judge, result_of
+from bessemer.drill.command import REFERENCE, Reference, Verdict, draws_in, judge, result_of, sigterm_exits
 from bessemer.drill.comparison import Result
 from bessemer.drill.disturbances import Story
 from bessemer.drill.ground import Ground, check_images, started_ground
@@ -128,14 +126,13 @@ def drill_cluster(
         ClusterError: a cluster does not start.
         TrainingError: an undisturbed run fails, so there is nothing to compare with.
     """
-    # Whoever is asked to end still removes the cluster.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Said now, and not after a quarter of an hour with the first of the clusters.
     for plan in plans:
         check_images(grounds.settings(plan.storage), grounds.image)
     verdicts: list[Verdict] = []
     for plan in plans:
-        with started_ground(grounds.settings(plan.storage), _NAME, grounds.image) as ground:
+        settings_there = grounds.settings(plan.storage)
+        with sigterm_exits(), started_ground(settings_there, _NAME, grounds.image) as ground:
             verdicts += drill_on(ground, course, settings, plan, tell)
     return verdicts
 
