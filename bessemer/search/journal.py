@@ -6,7 +6,6 @@ acted on it. The file is locked by the process that writes it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from bessemer.errors import StorageError
+from bessemer.utils.files import locked
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -146,15 +146,14 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / JOURNAL_FILE
         self._stream: IO[bytes] = open(self.file, "a+b")  # noqa: SIM115 (held as long as the search)
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        # `bessemer status` holds it for a moment when it looks.
+        if not locked(self._stream):
             self._stream.close()
             raise StorageError(
                 f"the search {folder.name} is being run by another process",
                 expected="one driver of a search at a time",
                 todo="wait until it ends, or stop it",
-            ) from None
+            )
         self._cut_off()
 
     def lines(self) -> list[Line]:

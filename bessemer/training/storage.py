@@ -7,7 +7,6 @@ machine too, which everything else is handed; a file at the top of those folders
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import secrets
 import shutil
@@ -31,7 +30,7 @@ from bessemer.training.home import Home, scratch_of
 from bessemer.training.lease import Claim, take_lease
 from bessemer.training.objects import Entry, Objects
 from bessemer.training.urls import checked_url, is_url
-from bessemer.utils.files import write_whole
+from bessemer.utils.files import locked, write_whole
 
 if TYPE_CHECKING:
     from bessemer.training.checkpoints import CheckpointStore
@@ -246,14 +245,7 @@ def only_driver(run_dir: Path, tell: Callable[[str], None] = lambda _text: None)
         return take_lease(Objects(url), run_dir.name, tell)
     lock = open(run_dir / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 (held as long as the run)
     # `bessemer status` holds it for a moment when it looks.
-    for pause_s in (0.05, 0.2, None):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if pause_s is not None:
-                time.sleep(pause_s)
-                continue
+    if not locked(lock):
         lock.close()
         raise StorageError(
             f"the run {run_dir.name} is being trained by another process",
