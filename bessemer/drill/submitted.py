@@ -152,15 +152,18 @@ class Submitted:
 
 
 def _output(command: list[str], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=_SUBMITS_WITHIN_S,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            timeout=_SUBMITS_WITHIN_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise DrillError(f"was not submitted within {_SUBMITS_WITHIN_S:.0f} s") from None
     if done.returncode != 0:
         raise DrillError(f"cannot be submitted: {' / '.join(done.stderr.split(chr(10))[-4:]).strip()}")
     return done.stdout

@@ -250,10 +250,12 @@ def take_down(cluster: Containers, keep_volumes: bool = False) -> None:
     """Remove the containers and the network of a cluster, and unless they are kept its volumes."""
     volumes = () if keep_volumes else ("--volumes",)
     unnamed = _unnamed_volumes(cluster)
-    run(cluster, "down", "--remove-orphans", "--timeout", "10", *volumes, limit_s=_ENDS_WITHIN_S)
-    # Compose leaves those that a container has taken over from the one before it.
-    for volume in unnamed:
-        _quiet(["docker", "volume", "rm", volume])
+    try:
+        run(cluster, "down", "--remove-orphans", "--timeout", "10", *volumes, limit_s=_ENDS_WITHIN_S)
+    finally:
+        # Compose leaves those that a container has taken over from the one before it.
+        for volume in unnamed:
+            _quiet(["docker", "volume", "rm", volume])
 
 
 def _unnamed_volumes(cluster: Containers) -> list[str]:
