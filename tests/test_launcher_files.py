@@ -46,6 +46,11 @@ def test_rays_schema_has_the_file_for_aws_without_rays_defaults() -> None:
     jsonschema.validate(tree_of("on-premises", *MACHINES), schema)
 
 
+def test_machines_pull_the_image_only_where_they_do_not_have_it_and_nodes_of_aws_always() -> None:
+    assert tree_of("on-premises", *MACHINES)["docker"]["pull_before_run"] is False
+    assert tree_of("aws", *EFS)["docker"]["pull_before_run"] is True
+
+
 def test_what_a_node_is_said_to_have_is_what_ray_is_started_with() -> None:
     given = (*EFS, *GPUS, "--scaling.cpus-per-worker", "3", "--deploy.workers-per-node", "2")
     tree = tree_of("aws", *given)

@@ -153,7 +153,7 @@ def drill(
     import json
     from dataclasses import asdict
 
-    from bessemer.drill.command import chosen_disturbances, prepared, tidy
+    from bessemer.drill.command import chosen_disturbances, prepared, sigterm_exits, tidy
     from bessemer.drill.command import drill as perform
     from bessemer.drill.soak import soak as perform_soak
     from bessemer.drill.table import announced, show_verdicts
@@ -168,7 +168,8 @@ def drill(
         arguments += ["--scaling.num-workers", str(settings.scaling.min_workers)]
         settings = load(chosen, arguments, None).settings
     tell = announced(console, quiet=json_output)
-    with prepared(project, chosen.name, settings, arguments, every_steps, limit_s) as (course, head):
+    made = prepared(project, chosen.name, settings, arguments, every_steps, limit_s)
+    with sigterm_exits(), made as (course, head):
         if soak:
             verdicts = perform_soak(course, head, soak, seed, tell, soak_log)
         else:

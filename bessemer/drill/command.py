@@ -103,6 +103,16 @@ def chosen_disturbances(names: Sequence[str]) -> list[Disturbance]:
 
 
 @contextlib.contextmanager
+def sigterm_exits() -> Iterator[None]:
+    """Have SIGTERM raise SystemExit, so that whoever is asked to end still ends what it started."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def prepared(
     project: str,
     name: str,
@@ -115,23 +125,6 @@ def prepared(
 
     `RAY_ADDRESS=local` asks for a cluster of one's own, which is what a drill makes anyway.
     """
-    with sigterm_exits():
-        yield from _prepared(project, name, settings, arguments, every_steps, limit_s)
-
-
-@contextlib.contextmanager
-def sigterm_exits() -> Iterator[None]:
-    """Have SIGTERM raise SystemExit, so that whoever is asked to end still ends what it started."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _prepared(
-    project: str, name: str, settings: Settings, arguments: Sequence[str], every_steps: int, limit_s: float
-) -> Iterator[tuple[Course, Head]]:
     folder = shared_folder(settings, "a drill") / "drills"
     storage = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     storage.mkdir(parents=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bessemer.drill.docker import bounded
 from bessemer.drill.ground import Ground
 from bessemer.drill.moments import Moment
 from bessemer.drill.training import DrillError, MissedError, starts_in
@@ -17,7 +17,6 @@ from bessemer.remote.jobs import Job, Jobs
 
 _POLL_S = 0.5
 _PATIENCE_S = 60.0
-_SUBMITS_WITHIN_S = 120.0
 _LINES_SHOWN = 5
 
 
@@ -152,18 +151,7 @@ class Submitted:
 
 
 def _output(command: list[str], environment: Mapping[str, str]) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            timeout=_SUBMITS_WITHIN_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DrillError(f"was not submitted within {_SUBMITS_WITHIN_S:.0f} s") from None
+    done = bounded(command, "`bessemer submit`", environment)
     if done.returncode != 0:
         raise DrillError(f"cannot be submitted: {' / '.join(done.stderr.split(chr(10))[-4:]).strip()}")
     return done.stdout
